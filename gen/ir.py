@@ -1,0 +1,161 @@
+"""The intermediate representation: a graph of layers with exact integer semantics.
+
+Everything here is frozen: a pass returns a new :class:`Graph`. Edges are named by the node that
+drives them, the input of the network is the edge ``"input"``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from amaranth import Shape
+
+from bittern.hw.ints import Ints, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from amaranth.lib import wiring
+
+    from bittern.gen.timing import Steps
+    from bittern.gen.cost import Cost
+
+__all__ = ["INPUT", "Fold", "Graph", "Layer", "Node", "Pass", "Tensor", "compile_graph"]
+
+INPUT = "input"
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Type of an edge: a shape without the batch, and the range of the integers in it."""
+
+    shape: tuple[int, ...]
+    lo: int
+    hi: int
+
+    @property
+    def size(self) -> int:
+        """Elements of one frame."""
+        return prod(self.shape)
+
+    @property
+    def element(self) -> Shape:
+        """Amaranth shape of one element: as narrow as the range allows, at least one bit."""
+        return shape_of(self.lo, self.hi)
+
+    def check(self, x: Ints) -> None:
+        """Raise :exc:`ValueError` unless the batch `x` is of this type."""
+        if x.shape[1:] != self.shape:
+            raise ValueError(f"expected shape {self.shape} per frame, not {x.shape[1:]}")
+        if x.size and not self.lo <= x.min() <= x.max() <= self.hi:
+            raise ValueError(f"expected integers in {self.lo}..{self.hi}, "
+                             f"not {x.min()}..{x.max()}")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """How a layer is laid over time: outputs (`pe`) and inputs (`simd`) per cycle."""
+
+    pe: int = 1
+    simd: int = 1
+
+
+class Layer(ABC):
+    """What a node computes (`infer`, `golden`) and what computes it (`build`).
+
+    Implementations are frozen dataclasses, one file each, listed in ``gen.layers.LAYERS``.
+    """
+
+    @abstractmethod
+    def infer(self, *xs: Tensor) -> Tensor:
+        """Return the type of the output, or raise :exc:`ValueError` if `xs` cannot be the inputs."""
+
+    @abstractmethod
+    def golden(self, *xs: Ints) -> Ints:
+        """Compute the output for a batch of inputs, exactly."""
+
+    @abstractmethod
+    def folds(self, *xs: Tensor) -> list[Fold]:
+        """Return the foldings this layer can have."""
+
+    @abstractmethod
+    def build(self, fold: Fold, *xs: Tensor) -> wiring.Component:
+        """Return the hardware: streams ``i`` (``i0``, ``i1`` … if several) and ``o``."""
+
+    @abstractmethod
+    def timing(self, fold: Fold, *xs: Tensor) -> Steps:
+        """Return when `build` takes inputs and gives outputs."""
+
+    @abstractmethod
+    def cost(self, fold: Fold, *xs: Tensor) -> Cost:
+        """Estimate the resources of `build`."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A layer and the edges it reads."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in topological order; the last one drives the output."""
+
+    input: Tensor
+    nodes: tuple[Node, ...]
+
+    @property
+    def output(self) -> str:
+        """Name of the edge that is the result."""
+        return self.nodes[-1].name if self.nodes else INPUT
+
+    def types(self) -> dict[str, Tensor]:
+        """Return the type of every edge: this verifies the graph."""
+        edges = {INPUT: self.input}
+        for node in self.nodes:
+            try:
+                if node.name in edges:
+                    raise ValueError(f"there are two nodes named {node.name!r}")
+                edges[node.name] = node.layer.infer(*(edges[i] for i in node.inputs))
+            except ValueError as error:
+                raise ValueError(f"layer {node.name!r}: {error}") from error
+        return edges
+
+    def trace(self, x: Ints) -> dict[str, Ints]:
+        """Run the golden model on a batch; return every edge, checked against its type."""
+        types = self.types()
+        types[INPUT].check(x)
+        edges = {INPUT: x}
+        for node in self.nodes:
+            edges[node.name] = node.layer.golden(*(edges[i] for i in node.inputs))
+            types[node.name].check(edges[node.name])
+        return edges
+
+    def golden(self, x: Ints) -> Ints:
+        """Run the golden model on a batch ``(frames, *input.shape)``."""
+        return self.trace(x)[self.output]
+
+    def consumers(self, edge: str) -> list[Node]:
+        """Return the nodes that read `edge`."""
+        return [node for node in self.nodes if edge in node.inputs]
+
+
+Pass: TypeAlias = "Callable[[Graph], Graph]"
+"""A rewriting of the graph that keeps what it computes."""
+
+
+def compile_graph(graph: Graph, passes: Sequence[Pass], probe: Ints) -> Graph:
+    """Apply `passes` in order; each must keep the golden output of `probe`, bit for bit."""
+    expected = graph.golden(probe)
+    for p in passes:
+        graph = p(graph)
+        if not np.array_equal(graph.golden(probe), expected):
+            raise AssertionError(f"pass {p.__name__!r} changed the result")
+    return graph

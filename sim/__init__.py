@@ -1,0 +1,1 @@
+"""How we know: simulation against the golden model."""
