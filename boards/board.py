@@ -1,0 +1,70 @@
+"""A board: what is on it, and what its tools must be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pkgutil import resolve_name
+from typing import Any
+
+__all__ = ["Board", "Family", "Flash", "Resources"]
+
+
+class Family(Enum):
+    """Which synthesis, place and route, packer and PLL a device takes."""
+
+    ICE40 = "iCE40"
+    ECP5 = "ECP5"
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a device has."""
+
+    lut4: int
+    ff: int
+    dsp: int
+    bram: int
+    """Blocks of memory."""
+    bram_bits: int
+    """Bits of a block."""
+    bram_width: int
+    """The widest word that a block reads in a cycle."""
+
+
+@dataclass(frozen=True)
+class Flash:
+    """How a bitstream gets onto the board: a tool and what it is told before the file name."""
+
+    tool: str
+    arguments: tuple[str, ...]
+    lasts: bool
+    """Whether the design is still there after power was off."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board, its device as nextpnr names it, and defaults for a design on it."""
+
+    name: str
+    title: str
+    family: Family
+    device: str
+    """Option of nextpnr without its dashes."""
+    package: str
+    speed: str
+    """Speed grade; empty where the family has none."""
+    resources: Resources
+    oscillator_mhz: float
+    oscillator: str
+    """Resource of the platform."""
+    clock_mhz: float
+    """Clock of the design unless asked otherwise."""
+    baud: int
+    flash: Flash
+    platform_class: str
+    """``module:class`` in amaranth-boards."""
+
+    def platform(self) -> Any:
+        """Return a new Amaranth platform: the pins of the board."""
+        return resolve_name(self.platform_class)()

@@ -1,0 +1,181 @@
+"""Clocks: what the PLL of a family can make of an oscillator, and the PLL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+from typing import TYPE_CHECKING, Any
+
+from amaranth import Const, Instance
+
+from bittern.boards.board import Family
+
+if TYPE_CHECKING:
+    from amaranth import Signal
+    from amaranth.hdl import IOValue, Value
+
+__all__ = ["Clock", "Ecp5Clock", "Ice40Clock", "Oscillator", "clock_below", "filter_range"]
+
+
+@dataclass(frozen=True)
+class Oscillator:
+    """The clock of the oscillator itself, in MHz."""
+
+    input: Fraction
+
+    @property
+    def frequency(self) -> Fraction:
+        """What comes out, in MHz."""
+        return self.input
+
+
+@dataclass(frozen=True)
+class Ice40Clock(Oscillator):
+    """An iCE40 ``SB_PLL40`` with simple feedback; the fields are those of the primitive."""
+
+    divr: int
+    divf: int
+    divq: int
+
+    @property
+    def vco(self) -> Fraction:
+        """Frequency of the oscillator inside."""
+        return self.input * (self.divf + 1) / (self.divr + 1)
+
+    @property
+    def frequency(self) -> Fraction:  # noqa: D102
+        return self.vco / (1 << self.divq)
+
+    def pll(self, pad: IOValue, output: Signal, locked: Signal) -> Instance:
+        """Return the PLL, fed from the pin of the oscillator."""
+        return Instance(
+            "SB_PLL40_PAD",
+            p_FEEDBACK_PATH="SIMPLE",
+            p_DIVR=Const(self.divr, 4),
+            p_DIVF=Const(self.divf, 7),
+            p_DIVQ=Const(self.divq, 3),
+            p_FILTER_RANGE=Const(filter_range(self.input / (self.divr + 1)), 3),
+            io_PACKAGEPIN=pad,
+            i_RESETB=Const(1),
+            i_BYPASS=Const(0),
+            o_PLLOUTGLOBAL=output,
+            o_LOCK=locked,
+        )
+
+
+@dataclass(frozen=True)
+class Ecp5Clock(Oscillator):
+    """An ECP5 ``EHXPLLL`` with feedback from its output; the fields are its dividers."""
+
+    clki_div: int
+    clkfb_div: int
+    clkop_div: int
+
+    @property
+    def vco(self) -> Fraction:
+        """Frequency of the oscillator inside."""
+        return self.frequency * self.clkop_div
+
+    @property
+    def frequency(self) -> Fraction:  # noqa: D102
+        return self.input / self.clki_div * self.clkfb_div
+
+    def pll(self, clock: Value, output: Signal, locked: Signal) -> Instance:
+        """Return the PLL, fed from the buffered oscillator."""
+        parameters: dict[str, Any] = {f"p_OUTDIVIDER_MUX{d}": f"DIV{d}" for d in "ABCD"}
+        return Instance(
+            "EHXPLLL",
+            # nextpnr derives the clock of the design from these dividers; the rest is analog,
+            # with the values Project Trellis took from the vendor's tool
+            a_ICP_CURRENT="12",
+            a_LPF_RESISTOR="8",
+            a_MFG_ENABLE_FILTEROPAMP="1",
+            a_MFG_GMCREF_SEL="2",
+            p_PLLRST_ENA="DISABLED",
+            p_INTFB_WAKE="DISABLED",
+            p_STDBY_ENABLE="DISABLED",
+            p_DPHASE_SOURCE="DISABLED",
+            p_CLKI_DIV=self.clki_div,
+            p_CLKFB_DIV=self.clkfb_div,
+            p_CLKOP_DIV=self.clkop_div,
+            p_CLKOP_CPHASE=self.clkop_div - 1,
+            p_CLKOP_FPHASE=0,
+            p_CLKOP_ENABLE="ENABLED",
+            p_FEEDBK_PATH="CLKOP",
+            **parameters,
+            i_RST=Const(0),
+            i_STDBY=Const(0),
+            i_PHASESEL0=Const(0),
+            i_PHASESEL1=Const(0),
+            i_PHASEDIR=Const(1),
+            i_PHASESTEP=Const(1),
+            i_PHASELOADREG=Const(1),
+            i_PLLWAKESYNC=Const(0),
+            i_ENCLKOP=Const(0),
+            i_CLKI=clock,
+            i_CLKFB=output,
+            o_CLKOP=output,
+            o_LOCK=locked,
+        )
+
+
+Clock = Oscillator | Ice40Clock | Ecp5Clock
+"""A clock of the design: the oscillator's or a PLL's."""
+
+
+def clock_below(family: Family, oscillator_mhz: float, wanted_mhz: float) -> Clock:
+    """Return the fastest clock at or below `wanted_mhz`, or raise :exc:`ValueError`.
+
+    Where several settings make the same frequency: no PLL at all, else the one whose VCO is
+    nearest to where the vendor's tools put it.
+    """
+    source = Fraction(str(oscillator_mhz))
+    wanted = Fraction(str(wanted_mhz))
+    clocks: list[Clock] = [Oscillator(source)]
+    clocks += _ice40(source) if family is Family.ICE40 else _ecp5(source, wanted)
+    reachable = [clock for clock in clocks if clock.frequency <= wanted]
+    if not reachable:
+        lowest = min(clocks, key=lambda clock: clock.frequency).frequency
+        raise ValueError(f"a clock of {float(wanted):g} MHz cannot be made from {float(source):g} "
+                         f"MHz: the slowest is {float(lowest):g} MHz")
+    return max(reachable, key=_preference)
+
+
+def _preference(clock: Clock) -> tuple[Fraction, bool, Fraction, int]:
+    """Order clocks: fast, simple, the VCO in the middle of its range, few divisions."""
+    match clock:
+        case Ice40Clock():
+            return clock.frequency, False, Fraction(0), -clock.divr
+        case Ecp5Clock():
+            return clock.frequency, False, -abs(clock.vco - 600), -clock.clki_div
+        case _:
+            return clock.frequency, True, Fraction(0), 0
+
+
+def _ice40(source: Fraction) -> list[Clock]:
+    """Return all settings within the limits of the data sheet (in MHz)."""
+    clocks = [Ice40Clock(source, divr, divf, divq)
+              for divr in range(16) if 10 <= source / (divr + 1) <= 133
+              for divf in range(128)
+              for divq in range(1, 7)]
+    return [clock for clock in clocks
+            if 533 <= clock.vco <= 1066 and 16 <= clock.frequency <= 275]
+
+
+def _ecp5(source: Fraction, wanted: Fraction) -> list[Clock]:
+    """Return the settings at or below `wanted` within the limits of the data sheet (in MHz)."""
+    highest = min(Fraction(400), wanted)
+    ratios = ((ref, feedback) for ref in range(1, 129) if source / ref >= Fraction("3.125")
+              for feedback in range(1, 81) if 10 <= source * feedback / ref <= highest)
+    clocks: list[Clock] = []
+    for ref, feedback in ratios:
+        out = source * feedback / ref
+        divisions = range(max(1, ceil(400 / out)), min(128, floor(800 / out)) + 1)
+        clocks += [Ecp5Clock(source, ref, feedback, division) for division in divisions]
+    return clocks
+
+
+def filter_range(pfd: Fraction) -> int:
+    """Return the loop filter of an iCE40 PLL for the frequency (MHz) of its phase detector."""
+    return next((i for i, below in enumerate((17, 26, 44, 66, 101), start=1) if pfd < below), 6)

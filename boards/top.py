@@ -1,0 +1,76 @@
+"""The top of a design on a board: clock, reset, and the pins of the host link."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+from amaranth import ClockDomain, ClockSignal, Const, Module, ResetSignal, Signal
+from amaranth.hdl import Elaboratable
+from amaranth.lib import io
+from amaranth.lib.cdc import FFSynchronizer  # type: ignore[import-untyped]
+
+from bittern.boards.pll import Ecp5Clock, Ice40Clock
+
+if TYPE_CHECKING:
+    from amaranth.lib import wiring
+
+    from bittern.boards.board import Board
+    from bittern.boards.pll import Clock
+
+__all__ = ["DESIGN", "Top"]
+
+DESIGN = "design"
+"""Name of the design among the submodules of the top."""
+
+# Block RAM of the iCE40 reads zeros for 3 us after configuration; five times that, as Amaranth does
+POWER_ON_US = 15
+
+
+class Top(Elaboratable):
+    """`design` between the UART pins of `board`, its domain ``sync`` running on `clock`.
+
+    `design` has the ports ``rx: In(1)`` and ``tx: Out(1)``; reset lasts until the clock is stable.
+    """
+
+    def __init__(self, design: wiring.Component, board: Board, clock: Clock) -> None:
+        self.design: Any = design
+        self.board = board
+        self.clock = clock
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the hardware."""
+        m = Module()
+        oscillator: Any = platform.request(self.board.oscillator, dir="-")
+        clk = Signal()
+        locked = Signal()
+        if isinstance(self.clock, Ice40Clock):
+            m.submodules.pll = self.clock.pll(oscillator.io, clk, locked)
+        else:
+            m.submodules.clock_pin = pin = io.Buffer(io.Direction.Input, oscillator)
+            if isinstance(self.clock, Ecp5Clock):
+                m.submodules.pll = self.clock.pll(pin.i, clk, locked)
+            else:
+                m.d.comb += [clk.eq(pin.i), locked.eq(Const(1))]
+        m.domains.sync = ClockDomain()
+        m.domains.start = ClockDomain(reset_less=True, local=True)
+        m.d.comb += [ClockSignal("sync").eq(clk), ClockSignal("start").eq(clk)]
+
+        steady = Signal()
+        m.submodules.lock_sync = FFSynchronizer(locked, steady, o_domain="start")
+        last = ceil(POWER_ON_US * self.clock.frequency)
+        timer = Signal(range(last + 1))
+        running = Signal()
+        m.d.start += running.eq(timer == last)
+        with m.If(~steady):
+            m.d.start += timer.eq(0)
+        with m.Elif(timer != last):
+            m.d.start += timer.eq(timer + 1)
+        m.d.comb += ResetSignal("sync").eq(~running)
+
+        uart: Any = platform.request("uart", dir="-")
+        m.submodules.rx_pin = rx = io.Buffer(io.Direction.Input, uart.rx)
+        m.submodules.tx_pin = tx = io.Buffer(io.Direction.Output, uart.tx)
+        m.submodules[DESIGN] = self.design
+        m.d.comb += [self.design.rx.eq(rx.i), tx.o.eq(self.design.tx)]
+        return m
