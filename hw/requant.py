@@ -1,26 +1,35 @@
-"""Requantization: what becomes of an accumulator, as a specification."""
+"""Requantization: what becomes of an accumulator."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from amaranth import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from bittern.hw.ints import Ints, shape_of
+from bittern.hw.pipeline import Pipeline
+from bittern.hw.stream import lanes, transfers
+
 if TYPE_CHECKING:
-    from amaranth.lib import wiring
+    from amaranth import Value
 
-    from bittern.hw.ints import Ints
-
-__all__ = ["Requant"]
+__all__ = ["Requant", "Requantizer"]
 
 
 class Requant(ABC):
     """A non-decreasing function of one integer, the same for all channels or one each.
 
-    Implementations are frozen dataclasses. `lo` and `hi` bound the results.
+    Implementations are frozen dataclasses: NumPy semantics (`__call__`) and, written independently,
+    gates (`gates`).
     """
 
-    lo: int
-    hi: int
+    @property
+    @abstractmethod
+    def bounds(self) -> tuple[int, int]:
+        """The least and the greatest result."""
 
     @property
     @abstractmethod
@@ -32,13 +41,64 @@ class Requant(ABC):
         """Apply to integers of shape ``(..., channels)``."""
 
     @abstractmethod
-    def latency(self) -> int:
-        """Return the cycles from a transfer on ``i`` to its result on ``o``."""
+    def latency(self, folds: int) -> int:
+        """Return the stages of `gates` for frames of `folds` transfers."""
 
     @abstractmethod
-    def component(self, lo: int, hi: int, *, features: int, pe: int) -> wiring.Component:
-        """Return the hardware for accumulators in ``lo..hi``, `pe` features in each transfer.
+    def gates(self, pipeline: Pipeline, acc: list[Value], unit: Requantizer) -> list[Value]:
+        """Return the results for a transfer of accumulators, through stages of `pipeline`."""
 
-        A frame has `features` values in ``ceil(features / pe)`` transfers; the last may be partly
-        filled, and what stands in the lanes beyond is undefined, here and after.
-        """
+
+class Requantizer(wiring.Component):
+    """Requantization of a stream: ``o = spec(i)`` for each element.
+
+    A transfer a cycle; latency ``spec.latency(folds)``. ``ready`` passes combinationally from
+    ``o`` to ``i``.
+
+    Parameters
+    ----------
+    spec : Requant
+        What it computes.
+    lo, hi : int
+        Bounds of the accumulators.
+    features : int
+        Elements of a frame.
+    pe : int
+        Elements of a transfer. The lanes of a frame's last transfer beyond `features` are
+        undefined, here and after.
+
+    Members
+    -------
+    i : ``In(lanes(shape_of(lo, hi), pe))``
+    o : ``Out(lanes(shape_of(*spec.bounds), pe))``
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, spec: Requant, *, lo: int, hi: int, features: int, pe: int) -> None:
+        if spec.channels not in (1, features):
+            raise ValueError(f"spec must have 1 or {features} channels, not {spec.channels}")
+        self.spec, self.lo, self.hi, self.features, self.pe = spec, lo, hi, features, pe
+        self.folds = transfers(features, pe)
+        super().__init__({"i": In(lanes(shape_of(lo, hi), pe)),
+                          "o": Out(lanes(shape_of(*spec.bounds), pe))})
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a transfer on ``i`` to its results on ``o``."""
+        return self.spec.latency(self.folds)
+
+    def lane(self, values: Ints, k: int) -> Ints:
+        """Return the parameters of lane `k`, one row for each transfer; `values` has channels."""
+        if len(values) == 1:
+            return values
+        rows = values[k::self.pe]
+        return rows if len(rows) == self.folds else values[[*range(k, len(values), self.pe), 0]]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        pipeline = Pipeline(m, self.i, self.o)
+        acc = [self.i.payload[k] for k in range(self.pe)]
+        pipeline.finish(self.spec.gates(pipeline, acc, self))
+        return m

@@ -29,7 +29,7 @@ class Requantize(Layer):
         if self.spec.channels not in (1, x.shape[-1]):
             raise ValueError(f"requantization of {self.spec.channels} channels cannot take "
                              f"{x.shape[-1]}")
-        return Tensor(x.shape, self.spec.lo, self.spec.hi)
+        return Tensor(x.shape, *self.spec.bounds)
 
     def golden(self, *xs: Ints) -> Ints:
         return self.spec(xs[0])

@@ -1,0 +1,220 @@
+"""Folded matrix-vector unit."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+from bittern.hw.adder_tree import Sum, add_tree
+from bittern.hw.formats.format import Term
+from bittern.hw.ints import Ints, shape_of
+from bittern.hw.stream import lanes, transfers
+
+if TYPE_CHECKING:
+    from amaranth.lib import stream
+
+    from bittern.hw.formats.format import Format
+
+__all__ = ["MatrixVectorUnit", "tree_of"]
+
+
+@lru_cache(maxsize=4096)
+def tree_of(fmt: Format, x_width: int, simd: int) -> Sum:
+    """Return the tree that adds up `simd` products, for its latency and size."""
+    code, x = Signal(fmt.width), Signal(x_width)
+    return add_tree(fmt.times(code, x) * simd, name="sum")
+
+
+class MatrixVectorUnit(wiring.Component):
+    """Matrix-vector product with the weights on chip: ``o = weights @ i + bias``, exactly.
+
+    Each step multiplies `simd` inputs by their weights for `pe` outputs. A frame takes
+    ``ceil(inputs / simd) * ceil(outputs / pe)`` steps, one a cycle: for each group of outputs all
+    of the inputs in turn. Frames follow each other without a gap. Latency: :attr:`latency` cycles
+    from a step to its sum on ``o``. ``ready`` passes combinationally from ``o`` to ``i``, except
+    where the inputs are kept in a buffer (several groups of outputs and of inputs).
+
+    All terms of the products are unsigned (:class:`~bittern.hw.formats.Format`): a signed input
+    has its sign bit inverted, which adds half its range; what that and complements add is taken
+    off in the bias. Sums are modulo two to the width of the result, and exact since that holds it.
+
+    Source: the schedule is that of the matrix-vector-activation unit of FINN (Umuroglu et al.
+    2017, arXiv:1612.07119).
+
+    Parameters
+    ----------
+    weights : array ``(outputs, inputs)``
+    bias : array ``(outputs,)``
+    fmt : Format
+        Holds all of `weights`.
+    x : Shape
+        Of an input.
+    lo, hi : int
+        Bounds of the results.
+    pe, simd : int
+        Outputs and inputs of a step; they need not divide the numbers of outputs and inputs.
+    block : bool
+        Whether weights shall be in block RAM or in LUTs.
+
+    Members
+    -------
+    i : ``In(lanes(x, simd))``
+    o : ``Out(lanes(shape_of(lo, hi), pe))``
+    """
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, weights: Ints, bias: Ints, fmt: Format, *, x: Shape, lo: int, hi: int,
+                 pe: int, simd: int, block: bool = True) -> None:
+        outputs, inputs = weights.shape
+        if not (1 <= pe <= outputs and 1 <= simd <= inputs):
+            raise ValueError(f"pe must be in 1..{outputs} and simd in 1..{inputs}, "
+                             f"not {pe} and {simd}")
+        self.fmt, self.x, self.pe, self.simd, self.block = fmt, x, pe, simd, block
+        self.inputs = inputs
+        self.in_folds, self.out_folds = transfers(inputs, simd), transfers(outputs, pe)
+        codes = fmt.encode(weights)
+        constant = bias + fmt.correction(codes, x.width).sum(axis=1)
+        if x.signed:
+            constant -= weights.sum(axis=1) << (x.width - 1)
+        padded = np.full((self.out_folds * pe, self.in_folds * simd), fmt.pad)
+        padded[:outputs, :inputs] = codes
+        self.codes = padded.reshape(self.out_folds, pe, self.in_folds, simd).swapaxes(1, 2)
+        self.bias = np.zeros((self.out_folds, pe), dtype=np.int64)
+        self.bias.flat[:outputs] = constant
+        self.acc = shape_of(lo, hi)
+        super().__init__({"i": In(lanes(x, simd)), "o": Out(lanes(self.acc, pe))})
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a step to its sum: weights, terms, the levels of the tree, accumulator."""
+        return 3 + tree_of(self.fmt, self.x.width, self.simd).latency
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        step = Signal()
+        m.d.comb += step.eq(~self.o.valid | self.o.ready)
+        x, codes, last_in, valid = self._feed(m, step)
+        if self.x.signed:
+            x = [Cat(v[:-1], ~v[-1]) for v in x]
+        if self.fmt.masks: # lanes beyond the inputs in the last step of a row
+            used = self.inputs - (self.in_folds - 1) * self.simd
+            x[used:] = [Mux(last_in, 0, v)[:self.x.width] for v in x[used:]]
+        sums = []
+        for p in range(self.pe):
+            terms = []
+            for s, v in enumerate(x):
+                for k, term in enumerate(self.fmt.times(codes[p * self.simd + s], v)):
+                    q = Signal(len(term.value), name=f"term_{p}_{s}_{k}", reset_less=True)
+                    terms.append(Term(term.shift, q, term.high))
+                    with m.If(step):
+                        m.d.sync += q.eq(term.value)
+            sums.append(add_tree(terms, name=f"sum_{p}"))
+            with m.If(step):
+                m.d.sync += [q.eq(value) for q, value in sums[-1].registers]
+        for level in range(1 + sums[0].latency):
+            valid_q = Signal(name=f"valid_{level}")
+            with m.If(step):
+                m.d.sync += valid_q.eq(valid)
+            valid = valid_q
+        self._accumulate(m, step, valid, sums)
+        return m
+
+    def _feed(self, m: Module, step: Value) -> tuple[list[Value], list[Value], Value, Value]:
+        """Return inputs, codes of the weights, whether it is a row's last step, and valid."""
+        steps, frame = self.in_folds * self.out_folds, self.codes.reshape(-1, self.pe * self.simd)
+        k, issue = Signal(range(steps)), Signal()
+        x = Signal(self.i.payload.shape().size, name="x", reset_less=True)
+        last_in, valid = Signal(), Signal()
+        with m.If(step):
+            m.d.sync += valid.eq(issue)
+        with m.If(issue):
+            m.d.sync += k.eq(Mux(k == steps - 1, 0, k + 1))
+        if self.out_folds == 1 or self.in_folds == 1:
+            first = Const(1) if self.out_folds == 1 else k == 0
+            m.d.comb += [issue.eq(step & (self.i.valid | ~first)), self.i.ready.eq(step & first)]
+            with m.If(issue & first):
+                m.d.sync += x.eq(self.i.payload)
+            with m.If(issue):
+                m.d.sync += last_in.eq((k == steps - 1) | (self.in_folds == 1))
+        else:
+            self._replay(m, step, issue, x, last_in)
+        width = self.fmt.width
+        words = [sum(int(c) << (j * width) for j, c in enumerate(row)) for row in frame]
+        word: Value = Const(words[0], self.pe * self.simd * width)
+        if steps > 1:
+            m.submodules.weights = weights = memory.Memory(
+                shape=unsigned(len(word)), depth=steps, init=words,
+                attrs={"rom_style": "block" if self.block else "logic"})
+            port = weights.read_port()
+            m.d.comb += [port.addr.eq(k), port.en.eq(step)]
+            word = port.data
+        n = self.x.width
+        return ([x[s * n:(s + 1) * n] for s in range(self.simd)],
+                [word[j * width:(j + 1) * width] for j in range(self.pe * self.simd)],
+                last_in, valid)
+
+    def _replay(self, m: Module, step: Value, issue: Value, x: Value, last_in: Value) -> None:
+        """Keep the inputs of a frame for all groups of outputs, while the next frame comes in."""
+        bank = 1 << (self.in_folds - 1).bit_length()
+        m.submodules.buffer = buffer = memory.Memory(shape=unsigned(len(x)), depth=2 * bank,
+                                                     init=[])
+        write, read = buffer.write_port(), buffer.read_port()
+        w, r = Signal(range(bank)), Signal(range(bank))
+        w_bank, r_bank, full = Signal(), Signal(), Signal(2)
+        group = Signal(range(self.out_folds))
+        w_last, r_last = w == self.in_folds - 1, r == self.in_folds - 1
+        arrived = full.bit_select(r_bank, 1) | (r_bank == w_bank) & (r < w)
+        m.d.comb += [
+            self.i.ready.eq(~full.bit_select(w_bank, 1)),
+            write.en.eq(self.i.valid & self.i.ready), write.addr.eq(Cat(w, w_bank)),
+            write.data.eq(self.i.payload), issue.eq(step & arrived),
+            read.en.eq(step), read.addr.eq(Cat(r, r_bank)), x.eq(read.data),
+        ]
+        with m.If(issue):
+            m.d.sync += [r.eq(Mux(r_last, 0, r + 1)), last_in.eq(r_last)]
+            with m.If(r_last):
+                m.d.sync += group.eq(group + 1)
+                with m.If(group == self.out_folds - 1):
+                    m.d.sync += [group.eq(0), r_bank.eq(~r_bank),
+                                 full.bit_select(r_bank, 1).eq(0)]
+        with m.If(write.en):
+            m.d.sync += w.eq(Mux(w_last, 0, w + 1))
+            with m.If(w_last):
+                m.d.sync += [w_bank.eq(~w_bank), full.bit_select(w_bank, 1).eq(1)]
+
+    def _accumulate(self, m: Module, step: Value, valid: Value, sums: list[Sum]) -> None:
+        """Add the sums of a row's steps to its bias. Rows come in order: a counter knows which."""
+        k, row = Signal(range(self.in_folds)), Signal(range(self.out_folds))
+        row_next = Signal.like(row)
+        last = k == self.in_folds - 1
+        m.d.comb += row_next.eq(row)
+        with m.If(step):
+            m.d.sync += self.o.valid.eq(valid & last)
+        with m.If(step & valid):
+            m.d.sync += k.eq(Mux(last, 0, k + 1))
+            with m.If(last):
+                m.d.comb += row_next.eq(Mux(row == self.out_folds - 1, 0, row + 1))
+        m.d.sync += row.eq(row_next)
+        width = self.acc.width
+        masked = self.bias & ((1 << width) - 1)
+        words = [sum(int(b) << (p * width) for p, b in enumerate(group)) for group in masked]
+        word: Value = Const(words[0], self.pe * width)
+        if self.out_folds > 1:
+            m.submodules.bias = bias = memory.Memory(
+                shape=unsigned(len(word)), depth=self.out_folds, init=words,
+                attrs={"rom_style": "logic"})
+            port = bias.read_port()
+            m.d.comb += port.addr.eq(row_next)
+            word = port.data
+        for p, total in enumerate(sums):
+            acc, start = (v[p * width:(p + 1) * width] for v in (self.o.payload.as_value(), word))
+            base = Mux(k == 0, start, acc)[:width] if self.in_folds > 1 else start
+            with m.If(step & valid): # the lowest place makes the carry into the others
+                m.d.sync += acc.eq((Cat(total.carry, base) + Cat(total.carry, total.value))[1:])

@@ -1,0 +1,117 @@
+"""Scale: requantization by a multiplication, or only a shift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+from amaranth import Const, Mux, Value, signed
+
+from bittern.hw.ints import Ints, shape_of, width_of
+from bittern.hw.requant import Requant
+
+if TYPE_CHECKING:
+    from bittern.hw.pipeline import Pipeline
+    from bittern.hw.requant import Requantizer
+
+__all__ = ["Rounding", "Scale"]
+
+
+class Rounding(Enum):
+    """Which integer a fraction becomes."""
+
+    FLOOR = "floor"
+    HALF_EVEN = "half to even"
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Requant):
+    """``y = clip(round((acc * multiplier[c] + bias[c]) / 2**shift), lo, hi)``.
+
+    Source: the fixed-point multiplier of integer-only inference (Jacob et al. 2018,
+    arXiv:1712.05877), with as few bits as the function needs.
+
+    Parameters
+    ----------
+    multiplier, bias : array ``(channels or 1,)``
+        Multipliers are not negative. Where all are 1, nothing is multiplied.
+    shift : int
+        Bits of the fraction.
+    lo, hi : int
+        Bounds of the result.
+    rounding : Rounding
+    """
+
+    multiplier: Ints
+    bias: Ints
+    shift: int
+    lo: int
+    hi: int
+    rounding: Rounding = Rounding.FLOOR
+
+    def __post_init__(self) -> None:
+        if self.multiplier.shape != self.bias.shape or self.multiplier.ndim != 1:
+            raise ValueError("multiplier and bias must be of the same length")
+        if self.multiplier.min() < 0 or self.shift < 0:
+            raise ValueError("multiplier and shift must not be negative")
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        return self.lo, self.hi
+
+    @property
+    def channels(self) -> int:
+        return len(self.multiplier)
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether some multiplier is not 1."""
+        return bool((self.multiplier != 1).any())
+
+    def __call__(self, acc: Ints) -> Ints:
+        v = acc * self.multiplier + self.bias
+        y = v >> self.shift
+        if self.rounding is Rounding.HALF_EVEN and self.shift:
+            rest, half = v - (y << self.shift), 1 << (self.shift - 1)
+            y += (rest > half) | (rest == half) & (y % 2 == 1)
+        return y.clip(self.lo, self.hi)
+
+    def latency(self, folds: int) -> int:
+        # a stage reads the parameters where they are no constants, one multiplies, one rounds
+        return (self.channels > 1 and folds > 1) + self.multiplies + 1
+
+    def gates(self, pipeline: Pipeline, acc: list[Value], unit: Requantizer) -> list[Value]:
+        folds = unit.folds if self.channels > 1 else 1
+        fold = pipeline.count(folds, "channel") if folds > 1 else Const(0, 0)
+        m_width = width_of(0, int(self.multiplier.max()))
+        b_shape = shape_of(int(self.bias.min()), int(self.bias.max()))
+        tables = [[pipeline.table((unit.lane(values[:, None], k).ravel() & mask).tolist(),
+                                  width, fold, f"{name}_{k}") for k in range(unit.pe)]
+                  for name, values, width, mask in (
+                      ("multiplier", self.multiplier, m_width, -1),
+                      ("bias", self.bias, b_shape.width, (1 << b_shape.width) - 1))]
+        if folds > 1:
+            acc = pipeline.stage(acc, "read")
+        multiplier = tables[0]
+        bias = [b.as_signed() if b_shape.signed else b for b in tables[1]]
+        if self.multiplies:
+            n = len(acc)
+            held = pipeline.stage(
+                [*(a * mul for a, mul in zip(acc, multiplier, strict=True)), *bias], "product")
+            acc, bias = held[:n], held[n:]
+        return pipeline.stage([self._round(a + b if self.bias.any() else a)
+                               for a, b in zip(acc, bias, strict=True)], "result")
+
+    def _round(self, v: Value) -> Value:
+        """Return the result of ``v = acc * multiplier + bias``."""
+        if self.rounding is Rounding.HALF_EVEN and self.shift:
+            wide = v + 0 # room for the sum
+            odd = (v >> self.shift)[0]
+            v = wide + ((1 << (self.shift - 1)) - 1) + odd
+        y = (v + Const(0, signed(len(v) + 1))) >> self.shift
+        clipped = Mux(y < self.lo, self.lo, Mux(y > self.hi, self.hi, y))
+        shape = shape_of(self.lo, self.hi)
+        low = clipped[:shape.width]
+        return low.as_signed() if shape.signed else low

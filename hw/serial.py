@@ -1,0 +1,76 @@
+# amaranth: UnusedElaboratable=no
+"""A design at its pins: a network behind the host link."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from amaranth import Module, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from bittern.hw.link import Link
+
+if TYPE_CHECKING:
+    from amaranth.lib import stream
+
+__all__ = ["Core", "Serial"]
+
+
+class Core(Protocol):
+    """A network: a component with an input and an output stream."""
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def elaborate(self, platform: object) -> Module:
+        """Return the hardware."""
+
+
+class Serial(wiring.Component):
+    """Serve a network over a UART: a core and its :class:`Link`, and two pins.
+
+    Simulated as it is; a board only adds a clock and pads.
+
+    Parameters
+    ----------
+    core : Core
+        The network: streams ``i`` and ``o`` with payloads of any layout.
+    i_transfers, o_transfers : int
+        Transfers of an input and of an output frame of it.
+    identity : bytes
+        Eight bytes that name the design.
+    divisor : int
+        Cycles per bit of the UART, at least 4.
+
+    Members
+    -------
+    rx : ``In(1)``
+        Wire from the host.
+    tx : ``Out(1)``
+        Wire to the host.
+    """
+
+    rx: Signal
+    tx: Signal
+
+    def __init__(self, core: Core, *, i_transfers: int, o_transfers: int,
+                 identity: bytes, divisor: int) -> None:
+        self.core = core
+        self.link = Link(i_bits=len(Value.cast(core.i.payload)), i_transfers=i_transfers,
+                         o_bits=len(Value.cast(core.o.payload)), o_transfers=o_transfers,
+                         identity=identity, divisor=divisor)
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})  # type: ignore[call-arg]
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.core, m.submodules.link = self.core, self.link
+        i, o = self.core.i, self.core.o
+        m.d.comb += [
+            self.link.rx.eq(self.rx), self.tx.eq(self.link.tx),
+            Value.cast(i.payload).eq(self.link.o.payload), i.valid.eq(self.link.o.valid),
+            self.link.o.ready.eq(i.ready),
+            self.link.i.payload.eq(Value.cast(o.payload)), self.link.i.valid.eq(o.valid),
+            o.ready.eq(self.link.i.ready),
+        ]
+        return m
