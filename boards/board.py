@@ -38,6 +38,8 @@ class Flash:
 
     tool: str
     arguments: tuple[str, ...]
+    usb: str
+    """Vendor and product of the programmer on the board."""
     lasts: bool
     """Whether the design is still there after power was off."""
 

@@ -19,6 +19,7 @@ BOARD = Board(
     clock_mhz=24,
     baud=1_000_000,
     # openFPGALoader knows the iCEBreaker only by this name; it writes the SPI flash
-    flash=Flash(tool="openFPGALoader", arguments=("-b", "ice40_generic"), lasts=True),
+    flash=Flash(tool="openFPGALoader", arguments=("-b", "ice40_generic"),
+                usb="0403:6010", lasts=True),
     platform_class="amaranth_boards.icebreaker:ICEBreakerPlatform",
 )

@@ -133,7 +133,7 @@ def clock_below(family: Family, oscillator_mhz: float, wanted_mhz: float) -> Clo
     source = Fraction(str(oscillator_mhz))
     wanted = Fraction(str(wanted_mhz))
     clocks: list[Clock] = [Oscillator(source)]
-    clocks += _ice40(source) if family is Family.ICE40 else _ecp5(source, wanted)
+    clocks += _ice40(source) if family is Family.ICE40 else _ecp5(source)
     reachable = [clock for clock in clocks if clock.frequency <= wanted]
     if not reachable:
         lowest = min(clocks, key=lambda clock: clock.frequency).frequency
@@ -163,11 +163,10 @@ def _ice40(source: Fraction) -> list[Clock]:
             if 533 <= clock.vco <= 1066 and 16 <= clock.frequency <= 275]
 
 
-def _ecp5(source: Fraction, wanted: Fraction) -> list[Clock]:
-    """Return the settings at or below `wanted` within the limits of the data sheet (in MHz)."""
-    highest = min(Fraction(400), wanted)
+def _ecp5(source: Fraction) -> list[Clock]:
+    """Return all settings within the limits of the data sheet (in MHz)."""
     ratios = ((ref, feedback) for ref in range(1, 129) if source / ref >= Fraction("3.125")
-              for feedback in range(1, 81) if 10 <= source * feedback / ref <= highest)
+              for feedback in range(1, 81) if 10 <= source * feedback / ref <= 400)
     clocks: list[Clock] = []
     for ref, feedback in ratios:
         out = source * feedback / ref

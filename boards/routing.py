@@ -27,7 +27,7 @@ NEXTPNR = {Family.ICE40: "nextpnr_ice40", Family.ECP5: "nextpnr_ecp5"}
 OPTIONS = {Family.ICE40: ("--router", "router2"), Family.ECP5: ()}
 PINS = {Family.ICE40: ("pcf", "asc"), Family.ECP5: ("lpf", "textcfg")}
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/", re.MULTILINE)
-SECONDS = re.compile(r"\d+\.\d+ ?s\b")
+SECONDS = re.compile(r"\d+\.\d+ ?s\b|\| +\d+\.\d+ +\d+\.\d+\|")
 
 
 @dataclass(frozen=True)

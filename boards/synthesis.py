@@ -34,9 +34,10 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
         f"read_rtlil {top}.il",
         *marks,
         f"{SYNTH[family]} -top {top}",
-        # where the cell libraries are on this machine
-        "setattr -unset src",
-        "setattr -mod -unset src",
+        # what the cell libraries hold, and where on this machine they are
+        "delete =A:blackbox/c:* =A:blackbox/w:$*",
+        "setattr -unset src =*/*",
+        "setattr -mod -unset src =*",
         f"tee -q -o synthesis.json stat -json -top {top}",
         write,
     ], folder)

@@ -18,6 +18,7 @@ BOARD = Board(
     oscillator="clk25",
     clock_mhz=100,
     baud=1_000_000,
-    flash=Flash(tool="openFPGALoader", arguments=("-b", "ulx3s"), lasts=False),
+    flash=Flash(tool="openFPGALoader", arguments=("-b", "ulx3s"), usb="0403:6015",
+                lasts=False),
     platform_class="amaranth_boards.ulx3s:ULX3S_85F_Platform",
 )

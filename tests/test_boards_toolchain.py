@@ -1,0 +1,180 @@
+# amaranth: UnusedElaboratable=no
+"""A small design is placed, routed and packed for every board of the index."""
+
+import json
+import tempfile
+
+import pytest
+from amaranth import Cat, Module, Signal
+from amaranth.back import rtlil
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from bittern.boards import BOARDS
+from bittern.boards.board import Family
+from bittern.boards.measure import measure
+from bittern.boards.synthesis import netlist, synthesize
+from bittern.boards.toolchain import build
+from bittern.boards.usage import Usage, check_fits, synthesized
+
+each_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+each_family = pytest.mark.parametrize("family", Family, ids=lambda family: family.name)
+
+
+class Accumulate(wiring.Component):
+    """Add up what comes in; `steps` sums in a row, so that more of them are slower."""
+
+    def __init__(self, steps=1):
+        super().__init__({"i": In(8), "o": Out(8)})
+        self.steps = steps
+
+    def elaborate(self, _platform):
+        m = Module()
+        total = Signal(8)
+        after = total
+        for _ in range(self.steps):
+            after = (after ^ (after + self.i))[:8]
+        m.d.sync += total.eq(after)
+        m.d.comb += self.o.eq(total)
+        return m
+
+
+class Echo(wiring.Component):
+    """Two layers between the pins of a serial line."""
+
+    def __init__(self, steps=1):
+        super().__init__({"rx": In(1), "tx": Out(1, init=1)})
+        self.steps = steps
+
+    def elaborate(self, _platform):
+        m = Module()
+        m.submodules.core = core = Core(self.steps)
+        bits = Signal(8)
+        m.d.sync += [bits.eq(Cat(self.rx, bits)), self.tx.eq(core.o.xor())]
+        m.d.comb += core.i.eq(bits)
+        return m
+
+
+class Core(Accumulate):
+    def elaborate(self, _platform):
+        m = Module()
+        m.submodules.dense_0 = a = Accumulate()
+        m.submodules.dense_1 = b = Accumulate(self.steps)
+        m.d.comb += [a.i.eq(self.i), b.i.eq(a.o), self.o.eq(b.o)]
+        return m
+
+
+class Products(wiring.Component):
+    """As many products of 16 bits as asked for."""
+
+    def __init__(self, count):
+        super().__init__({"rx": In(1), "tx": Out(1)})
+        self.count = count
+
+    def elaborate(self, _platform):
+        m = Module()
+        bits = Signal(16 * (self.count + 1))
+        m.d.sync += bits.eq(Cat(self.rx, bits))
+        words = [bits[16 * k:16 * (k + 1)] for k in range(self.count + 1)]
+        products = [Signal(32, name=f"product_{k}") for k in range(self.count)]
+        m.d.sync += [p.eq(x * y) for p, x, y in zip(products, words, words[1:], strict=False)]
+        m.d.sync += self.tx.eq(Cat(products).xor())
+        return m
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*") if path.is_file()}
+
+
+@each_board
+def test_a_build_gives_a_bitstream_and_an_honest_report_twice_the_same(tmp_path, board):
+    steps = []
+    reports = [build(lambda _: Echo(), board, tmp_path / name, layers=["dense_0", "dense_1"],
+                     progress=steps.append) for name in ("one", "two")]
+    report = reports[0]
+    assert reports[1] == report
+    files = contents(tmp_path / "one")
+    assert contents(tmp_path / "two") == files
+    assert len(files[report.bitstream]) > 10_000
+    for name, content in files.items():
+        for path in (str(tmp_path), tempfile.gettempdir(), "site-packages"):
+            assert path.encode() not in content, f"{name} has a path of this machine"
+
+    assert report.board == board.name
+    assert report.clock_mhz == report.wanted_mhz == board.clock_mhz <= report.fmax_mhz
+    assert report.per_module.keys() == {"dense_0", "dense_1"}
+    for usage in report.per_module.values():
+        assert usage.ff == 8
+        assert 8 <= usage.lut4 <= 24
+    assert report.lut4 > sum(usage.lut4 for usage in report.per_module.values())
+    assert report.dsp == report.bram == 0
+    assert {"amaranth", "yosys", "nextpnr", "packer"} <= report.tools.keys()
+    assert json.loads(json.dumps(report.json()))["lut4"] == report.lut4
+    assert steps[:3] == ["elaborating", "synthesizing",
+                         f"placing and routing at {board.clock_mhz:g} MHz"]
+
+
+@each_board
+def test_a_clock_that_is_missed_is_lowered_to_one_that_is_met(tmp_path, board):
+    clocks = []
+
+    def design(mhz):
+        clocks.append(mhz)
+        return Echo(steps=4)
+
+    wanted = 270 if board.family is Family.ICE40 else 400
+    report = build(design, board, tmp_path, clock_mhz=wanted)
+    assert report.wanted_mhz == wanted
+    assert report.clock_mhz <= report.fmax_mhz
+    assert report.clock_mhz == clocks[-1] < clocks[0]
+
+
+@each_board
+def test_a_design_too_large_says_what_it_needs_and_what_there_is(tmp_path, board):
+    if board.family is not Family.ICE40:
+        pytest.skip("synthesis of that much takes minutes; the check is the same")
+    with pytest.raises(ValueError, match=f"the design needs 12 DSPs; the {board.title} has 8 DSPs"):
+        build(lambda _: Products(12), board, tmp_path)
+
+
+@each_board
+def test_what_fits_exactly_fits_and_one_more_of_anything_does_not(board):
+    has = board.resources
+    full = Usage(has.lut4, has.ff, has.dsp, has.bram)
+    check_fits(full, board)
+    with pytest.raises(ValueError, match=f"{has.bram + 1:,} blocks of memory; .* has {has.bram:,}"):
+        check_fits(Usage(full.lut4, full.ff, full.dsp, full.bram + 1), board)
+    with pytest.raises(ValueError, match=f"needs {has.lut4 + 1:,} LUTs; .* has {has.lut4:,} LUTs"):
+        check_fits(Usage(full.lut4 + 1, full.ff, full.dsp, full.bram), board)
+
+
+def test_a_layer_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ValueError, match="0 submodules called 'dense_7'"):
+        build(lambda _: Echo(), BOARDS[0], tmp_path, layers=["dense_7"])
+
+
+def test_the_failure_of_a_tool_tells_its_last_words_and_where_its_log_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ValueError, match=r"Yosys failed: .*\.log") as error:
+        synthesize("no RTLIL", Family.ICE40)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.glob("bittern-yosys-*.log"))
+
+
+@each_board
+def test_a_component_is_measured_without_the_registers_around_it(board):
+    measured = measure(Accumulate(), board)
+    assert measured.usage.ff == 8
+    assert 8 <= measured.usage.lut4 <= 24
+    assert measured.fmax_mhz > 20
+
+
+@each_family
+def test_synthesis_counts_cells_and_writes_them_as_verilog(family):
+    source = rtlil.convert(Accumulate(), name="top", emit_src=False)
+    assert synthesized(family, synthesize(source, family)).ff == 8
+    verilog = netlist(source, family)
+    assert "module top(" in verilog
+    assert ("SB_DFF" if family is Family.ICE40 else "TRELLIS_FF") in verilog
+    assert "site-packages" not in verilog
