@@ -27,6 +27,13 @@ class Sum:
     latency: int
     registers: list[tuple[Signal, Value]]
     """Each register of the tree, and what it takes in every enabled cycle."""
+    lut4: int
+    """4-input LUT sites of the adders, by count."""
+
+    @property
+    def ff(self) -> int:
+        """Bits of the registers."""
+        return sum(len(q) for q, _ in self.registers)
 
 
 def add_tree(terms: list[Term], *, name: str) -> Sum:
@@ -42,14 +49,16 @@ def add_tree(terms: list[Term], *, name: str) -> Sum:
     """
     latency = 0
     registers: list[tuple[Signal, Value]] = []
+    lut4 = 0
     while len(terms) > 1 and not (len(terms) == 2 and any(_is_bit(t) for t in terms)):
         level = _Level(f"{name}_{latency}")
         terms = level.add(terms)
         registers += level.registers
+        lut4 += level.lut4
         latency += 1
     *carries, word = sorted(terms, key=lambda t: not _is_bit(t))
     return Sum(Cat(Const(0, word.shift), word.value),
-               carries[0].value if carries else Const(0, 1), latency, registers)
+               carries[0].value if carries else Const(0, 1), latency, registers, lut4)
 
 
 def _is_bit(term: Term) -> bool:
@@ -66,6 +75,7 @@ class _Level:
         self.name = name
         self.sums: list[Term] = []
         self.registers: list[tuple[Signal, Value]] = []
+        self.lut4 = 0
 
     def add(self, terms: list[Term]) -> list[Term]:
         by_shift: dict[int, list[Term]] = {}
@@ -92,6 +102,7 @@ class _Level:
             for _ in range((len(bits) + 1) // 4): # the others are carries of later levels
                 a, b, c = (bits.pop().value for _ in range(3))
                 self._register(group[0].shift, Cat(a ^ b ^ c, a & b | a & c | b & c), 3)
+                self.lut4 += 2
         elif bits and len(words) < 2:
             words.append(bits.pop())
             if len(words) < 2 and bits:
@@ -118,6 +129,7 @@ class _Level:
             for operand, term in zip(operands, (a, b), strict=True):
                 operand += [term.value, Const(0, width - len(term.value))]
             end += width
+        self.lut4 += end + 1
         total = (Cat(*operands[0]) + Cat(*operands[1]))[:end + 1]
         for (a, b, carry), start in zip(chain, starts, strict=True):
             high = a.high + b.high + (not isinstance(carry, Const))
@@ -128,6 +140,7 @@ class _Level:
         for a, b in zip(terms[::2], terms[1::2], strict=False):
             apart = b.shift - a.shift
             low = Cat(a.value, Const(0, apart))[:apart]
+            self.lut4 += max(len(a.value) - apart, len(b.value)) + 1
             self._register(a.shift, Cat(low, a.value[apart:] + b.value),
                            a.high + (b.high << apart))
         if len(terms) % 2:

@@ -20,14 +20,19 @@ if TYPE_CHECKING:
 
     from bittern.hw.formats.format import Format
 
-__all__ = ["MatrixVectorUnit", "tree_of"]
+__all__ = ["MatrixVectorUnit", "term_bits", "tree_of"]
+
+
+@lru_cache(maxsize=4096)
+def term_bits(fmt: Format, x_width: int) -> int:
+    """Return the bits of the terms of one product, each of which takes a LUT and a register."""
+    return sum(len(t.value) for t in fmt.times(Signal(fmt.width), Signal(x_width)))
 
 
 @lru_cache(maxsize=4096)
 def tree_of(fmt: Format, x_width: int, simd: int) -> Sum:
     """Return the tree that adds up `simd` products, for its latency and size."""
-    code, x = Signal(fmt.width), Signal(x_width)
-    return add_tree(fmt.times(code, x) * simd, name="sum")
+    return add_tree(fmt.times(Signal(fmt.width), Signal(x_width)) * simd, name="sum")
 
 
 class MatrixVectorUnit(wiring.Component):

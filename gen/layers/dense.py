@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import numpy as np
 
+from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold, Layer, Tensor
+from bittern.gen.timing import Steps
+from bittern.hw.formats import Format, find_format
 from bittern.hw.ints import Ints
-
-if TYPE_CHECKING:
-    from amaranth.lib import wiring
-
-    from bittern.gen.cost import Cost
-    from bittern.gen.timing import Steps
+from bittern.hw.matrix_vector import MatrixVectorUnit, term_bits, tree_of
+from bittern.hw.stream import transfers
 
 __all__ = ["Dense"]
+
+BLOCK_BITS = 1024
+"""Weights of fewer bits are in LUTs: a block of memory would stand mostly empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,11 @@ class Dense(Layer):
 
     weights: Ints
     bias: Ints
+
+    @cached_property
+    def format(self) -> Format:
+        """The cheapest format that holds the weights."""
+        return find_format(self.weights)
 
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
@@ -45,13 +52,56 @@ class Dense(Layer):
         return x @ self.weights.T + self.bias
 
     def folds(self, *xs: Tensor) -> list[Fold]:
-        raise NotImplementedError
+        # of the lanes that take the same number of steps, the fewest
+        pes, simds = ({transfers(n, transfers(n, k)) for k in range(1, n + 1)}
+                      for n in self.weights.shape)
+        return [Fold(pe, simd) for pe in sorted(pes) for simd in sorted(simds)]
 
-    def build(self, fold: Fold, *xs: Tensor) -> wiring.Component:
-        raise NotImplementedError
+    def _folds(self, fold: Fold) -> tuple[int, int]:
+        outputs, inputs = self.weights.shape
+        return transfers(inputs, fold.simd), transfers(outputs, fold.pe)
+
+    def build(self, fold: Fold, *xs: Tensor) -> MatrixVectorUnit:
+        (x,) = xs
+        y = self.infer(x)
+        return MatrixVectorUnit(self.weights, self.bias, self.format, x=x.element, lo=y.lo,
+                                hi=y.hi, pe=fold.pe, simd=fold.simd, block=self._in_blocks(fold))
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
-        raise NotImplementedError
+        (x,) = xs
+        in_folds, out_folds = self._folds(fold)
+        row = (*[False] * (in_folds - 1), True)
+        replayed = in_folds > 1 and out_folds > 1
+        takes = (True, *[out_folds == 1] * (in_folds * out_folds - 1))
+        return Steps((False,) * len(takes) if replayed else takes, row * out_folds,
+                     3 + tree_of(self.format, x.element.width, fold.simd).latency,
+                     replay=in_folds if replayed else 0)
+
+    def _memory(self, fold: Fold) -> tuple[int, int]:
+        in_folds, out_folds = self._folds(fold)
+        return in_folds * out_folds, fold.pe * fold.simd * self.format.width
+
+    def _in_blocks(self, fold: Fold) -> bool:
+        depth, width = self._memory(fold)
+        return depth * width >= BLOCK_BITS and depth >= 32
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
-        raise NotImplementedError
+        (x,) = xs
+        in_folds, out_folds = self._folds(fold)
+        x_width, acc_width = x.element.width, self.infer(x).element.width
+        tree = tree_of(self.format, x_width, fold.simd)
+        terms = fold.simd * term_bits(self.format, x_width)
+        adder = acc_width * (2 if in_folds > 1 else 1)
+        depth, width = self._memory(fold)
+        lut = fold.pe * (terms + tree.lut4 + adder) + 20
+        ff = fold.pe * (terms + tree.ff + acc_width) + fold.simd * x_width + 30
+        memories: tuple[tuple[int, int], ...] = ()
+        if self._in_blocks(fold):
+            memories = ((depth, width),)
+        else:
+            lut += rom_lut(depth, width)
+        lut += rom_lut(out_folds, fold.pe * acc_width)
+        if in_folds > 1 and out_folds > 1:
+            lut += 30
+            memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x_width),)
+        return Cost(lut, ff, memories)

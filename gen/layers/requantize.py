@@ -5,20 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold, Layer, Tensor
+from bittern.gen.timing import Steps
+from bittern.hw.requant import Requant, Requantizer
+from bittern.hw.scale import Scale
+from bittern.hw.stream import transfers
+from bittern.hw.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from amaranth.lib import wiring
-
-    from bittern.gen.cost import Cost
-    from bittern.gen.timing import Steps
     from bittern.hw.ints import Ints
-    from bittern.hw.requant import Requant
 
 __all__ = ["Requantize"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Requantize(Layer):
     """``y[..., c] = spec(x[..., c])``."""
 
@@ -35,13 +36,30 @@ class Requantize(Layer):
         return self.spec(xs[0])
 
     def folds(self, *xs: Tensor) -> list[Fold]:
-        raise NotImplementedError
+        n = xs[0].size
+        return [Fold(k, k) for k in sorted({transfers(n, transfers(n, k))
+                                            for k in range(1, n + 1)})]
 
-    def build(self, fold: Fold, *xs: Tensor) -> wiring.Component:
-        raise NotImplementedError
+    def build(self, fold: Fold, *xs: Tensor) -> Requantizer:
+        (x,) = xs
+        return Requantizer(self.spec, lo=x.lo, hi=x.hi, features=x.size, pe=fold.pe)
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
-        raise NotImplementedError
+        folds = transfers(xs[0].size, fold.pe)
+        return Steps((True,) * folds, (True,) * folds, self.spec.latency(folds))
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
-        raise NotImplementedError
+        (x,) = xs
+        spec, width = self.spec, x.element.width
+        folds = transfers(x.size, fold.pe) if spec.channels > 1 else 1
+        if isinstance(spec, Thresholds):
+            if spec.is_sign:
+                return Cost()
+            tables = sum(rom_lut(folds << level, width) for level in range(spec.bits))
+            return Cost(fold.pe * (spec.bits * (width + 1) + tables),
+                        fold.pe * width * spec.latency(folds))
+        assert isinstance(spec, Scale)
+        m_bits = int(spec.multiplier.max()).bit_length() if spec.multiplies else 0
+        tables = rom_lut(folds, m_bits + width) if m_bits else 0
+        return Cost(fold.pe * (width * (1 + m_bits) + 12 + tables),
+                    fold.pe * width * spec.latency(folds))

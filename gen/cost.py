@@ -1,0 +1,61 @@
+"""Cost: resources of hardware, estimated before it is synthesized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Cost", "Target", "rom_lut"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a plan may use, and the clock it counts with.
+
+    Parameters
+    ----------
+    name : str
+        Of the board or device.
+    lut4, bram, dsp : int
+        Sites, blocks and multipliers there are.
+    bram_bits, bram_width : int
+        Bits of a block, and of the widest word it reads in a cycle.
+    clock_mhz : float
+    """
+
+    name: str
+    lut4: int
+    bram: int
+    dsp: int
+    bram_bits: int
+    bram_width: int
+    clock_mhz: float
+
+    def blocks(self, depth: int, width: int) -> int:
+        """Return the blocks of a memory: of the shapes a block can have, those that need fewest."""
+        shapes, block = [], self.bram_width
+        while block:
+            rows = -(-depth // (self.bram_bits // self.bram_width * self.bram_width // block))
+            shapes.append(-(-width // block) * rows)
+            block //= 2
+        return min(shapes)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """4-input LUT sites (carry cells included), flip-flops, and block memories (depth, width)."""
+
+    lut4: int = 0
+    ff: int = 0
+    memories: tuple[tuple[int, int], ...] = ()
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.lut4 + other.lut4, self.ff + other.ff, self.memories + other.memories)
+
+    def blocks(self, target: Target) -> int:
+        """Return the blocks of memory on `target`."""
+        return sum(target.blocks(depth, width) for depth, width in self.memories)
+
+
+def rom_lut(depth: int, width: int) -> int:
+    """Estimate the LUTs of a table in logic: a LUT holds 16 bits, and as many again select."""
+    return 0 if depth < 2 else width * max(1, round(depth / 12))

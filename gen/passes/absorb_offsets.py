@@ -1,0 +1,52 @@
+"""Pass: let a layer's bias do what its requantization adds or takes off."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bittern.gen.ir import Graph, Node
+from bittern.gen.layers.dense import Dense
+from bittern.gen.layers.requantize import Requantize
+from bittern.hw.scale import Scale
+from bittern.hw.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from bittern.hw.ints import Ints
+    from bittern.hw.requant import Requant
+
+__all__ = ["absorb_offsets"]
+
+
+def absorb_offsets(graph: Graph) -> Graph:
+    """Move what differs by channel, and is only added, from a requantization into the bias before.
+
+    A single threshold then is zero, that is the sign, for all channels.
+    """
+    nodes = {node.name: node for node in graph.nodes}
+    for node in graph.nodes:
+        after = graph.consumers(node.name)
+        if not isinstance(node.layer, Dense) or len(after) != 1:
+            continue
+        (consumer,) = after
+        if isinstance(consumer.layer, Requantize) and (found := _split(consumer.layer.spec)):
+            offset, spec = found
+            nodes[node.name] = Node(node.name, Dense(node.layer.weights, node.layer.bias + offset),
+                                    node.inputs)
+            nodes[consumer.name] = replace(consumer, layer=Requantize(spec))
+    return replace(graph, nodes=tuple(nodes.values()))
+
+
+def _split(spec: Requant) -> tuple[Ints, Requant] | None:
+    """Return an offset to add to accumulators, and the function of the sum: one for all channels."""
+    if isinstance(spec, Thresholds):
+        first = spec.values[:, :1]
+        rest = spec.values - first
+        if spec.values.shape[1] and (rest == rest[0]).all():
+            return -first[:, 0], Thresholds(rest[:1], spec.lo)
+    if isinstance(spec, Scale) and not spec.multiplies:
+        return spec.bias, replace(spec, multiplier=np.ones(1, dtype=np.int64),
+                                  bias=np.zeros(1, dtype=np.int64))
+    return None

@@ -1,0 +1,264 @@
+"""Plan: which fold each layer has, and the cells and connections that follow from that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, partial
+from math import gcd
+from typing import TYPE_CHECKING
+
+from amaranth.lib import data
+
+from bittern.gen.cost import Cost, Target
+from bittern.gen.ir import INPUT, Fold, Graph, Node, Tensor
+from bittern.gen.layers.requantize import Requantize
+from bittern.gen.port import Port
+from bittern.gen.timing import Cell, Spill, Steps, Timing, simulate
+from bittern.hw.stream import Narrow, Queue, Widen, transfers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from amaranth.lib import wiring
+
+__all__ = ["Placed", "Plan", "fits", "fold_to", "make_plan"]
+
+FULL = 0.75
+"""Share of a device's LUTs that a plan fills: fuller ones route slowly, and to slow clocks."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A cell of the design, with what is known of it before it is made.
+
+    Parameters
+    ----------
+    name : str
+        Unique; that of the layer, or of the edge it stands on and what it does there.
+    layer : str
+        The layer that the cell counts to in reports.
+    make : callable
+        Returns the component.
+    promise : Steps | Spill | None
+        Its timing; None for wires.
+    sources : tuple[int, ...]
+        The cells it reads, -1 for the input.
+    cost : Cost
+    """
+
+    name: str
+    layer: str
+    make: Callable[[], wiring.Component]
+    promise: Steps | Spill | None
+    sources: tuple[int, ...]
+    cost: Cost
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A graph, and the fold of each of its layers."""
+
+    graph: Graph
+    folds: dict[str, Fold]
+
+    @cached_property
+    def types(self) -> dict[str, Tensor]:
+        """Type of every edge."""
+        return self.graph.types()
+
+    @cached_property
+    def input(self) -> Port:
+        """How the input travels: as the first layer takes it."""
+        return _port(self.types[INPUT], self._lanes_of(INPUT))
+
+    @cached_property
+    def output(self) -> Port:
+        """How the output travels: as the last layer gives it."""
+        return _port(self.types[self.graph.output], self._lanes_of(self.graph.output))
+
+    def _lanes_of(self, edge: str) -> int:
+        if edge != INPUT:
+            return self.folds[edge].pe
+        consumers = self.graph.consumers(INPUT)
+        return self.folds[consumers[0].name].simd if consumers else 1
+
+    @cached_property
+    def cells(self) -> list[Placed]:
+        """All cells in topological order; the last one drives the output."""
+        cells: list[Placed] = []
+        driver = {INPUT: -1}
+        for node in self.graph.nodes:
+            xs = [self.types[i] for i in node.inputs]
+            fold = self.folds[node.name]
+            sources = []
+            for edge in node.inputs:
+                at = driver[edge]
+                # layers that work element by element stand directly behind their source
+                cut = edge != INPUT and not isinstance(node.layer, Requantize)
+                for cell in _route(node.name, self.types[edge], self._lanes_of(edge), fold.simd,
+                                   cut=cut):
+                    cells.append(replace(cell, sources=(at,)))
+                    at = len(cells) - 1
+                sources.append(at)
+            timing = node.layer.timing(fold, *xs)
+            driver[node.name] = len(cells)
+            cells.append(Placed(node.name, node.name, partial(node.layer.build, fold, *xs),
+                                timing if timing.latency else None, tuple(sources),
+                                node.layer.cost(fold, *xs)))
+        return cells
+
+    @cached_property
+    def timing(self) -> Timing:
+        """Cycles between frames and through the design, exactly as the hardware has them."""
+        kept: list[Cell] = []
+        at = {-1: -1}
+        for k, cell in enumerate(self.cells):
+            sources = tuple(at[s] for s in cell.sources)
+            if cell.promise is None:
+                (at[k],) = sources
+            else:
+                at[k] = len(kept)
+                kept.append(Cell(cell.name, cell.promise, sources))
+        return simulate(kept, self.output.transfers)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Estimated resources of all cells."""
+        return sum((cell.cost for cell in self.cells), Cost())
+
+    @cached_property
+    def steps(self) -> int:
+        """Cycles of the slowest cell for a frame: the interval between frames."""
+        return max(c.promise.cycles for c in self.cells if isinstance(c.promise, Steps))
+
+
+def _port(tensor: Tensor, count: int) -> Port:
+    return Port(tensor.size, count, tensor.element.width, tensor.element.signed)
+
+
+def _route(name: str, tensor: Tensor, wide: int, needed: int, *, cut: bool) -> Iterator[Placed]:
+    """Yield the cells that turn transfers of `wide` elements into transfers of `needed`.
+
+    With `cut` there is a queue where fewest bits pass: it keeps the chains of ``ready`` short.
+    """
+    element, size = tensor.element, tensor.size
+    least = gcd(wide, needed)
+    bits = element.width * least
+
+    def placed(kind: str, make: Callable[[], wiring.Component], promise: Steps | Spill,
+               cost: Cost) -> Placed:
+        return Placed(f"{name}_{kind}", name, make, promise, (), cost)
+
+    if wide != least:
+        parts = wide // least
+        sent, held = transfers(size, least), wide * element.width
+        yield placed("narrow", partial(Narrow, element, size, wide=wide, narrow=least),
+                     Steps(tuple(k % parts == 0 for k in range(sent)), (True,) * sent, 1),
+                     Cost(held + 10, held))
+    if cut:
+        yield placed("queue", partial(Queue, data.ArrayLayout(element, least)), Spill(),
+                     Cost(bits + 4, 2 * bits + 2))
+    if needed != least:
+        parts = needed // least
+        taken, held = transfers(size, least), needed * element.width
+        yield placed("widen", partial(Widen, element, size, narrow=least, wide=needed),
+                     Steps((True,) * taken,
+                           tuple(k % parts == parts - 1 or k == taken - 1 for k in range(taken)),
+                           1), Cost(10 + (2 * parts if taken % parts else 0), held))
+
+
+def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
+    """Return the plan with the least hardware that takes a frame every `cycles` cycles.
+
+    Where a layer cannot be that fast it is as fast as it can. Fold by fold, from the input to the
+    output and until nothing changes, each layer takes what is cheapest beside its neighbours.
+    """
+    types = graph.types()
+    options: dict[str, list[Fold]] = {}
+    for node in graph.nodes:
+        xs = [types[i] for i in node.inputs]
+        all_folds = node.layer.folds(*xs)
+        needs = {f: node.layer.timing(f, *xs).cycles for f in all_folds}
+        within = [f for f in all_folds if needs[f] <= cycles]
+        options[node.name] = within or [min(all_folds, key=lambda f: needs[f])]
+    block = 0.5 * target.lut4 / target.bram # a block weighs as much as the LUTs of its share
+
+    @cache
+    def own(name: str, fold: Fold) -> float:
+        node = next(n for n in graph.nodes if n.name == name)
+        return weight(node.layer.cost(fold, *(types[i] for i in node.inputs)))
+
+    def weight(cost: Cost) -> float:
+        return cost.lut4 + 0.25 * cost.ff + block * cost.blocks(target)
+
+    @cache
+    def between(edge: str, wide: int, needed: int) -> float:
+        cells = list(_route("", types[edge], wide, needed, cut=True))
+        slow = any(isinstance(c.promise, Steps) and c.promise.cycles > cycles for c in cells)
+        return sum(weight(c.cost) for c in cells) + slow * 1e9
+
+    folds = {name: min(f, key=lambda x: own(name, x)) for name, f in options.items()}
+    for _ in range(4):
+        before = dict(folds)
+        for node in graph.nodes:
+            def total(fold: Fold, node: Node = node) -> float:
+                return (own(node.name, fold)
+                        + sum(between(e, folds[e].pe, fold.simd) for e in node.inputs if e != INPUT)
+                        + sum(between(node.name, fold.pe, folds[c.name].simd)
+                              for c in graph.consumers(node.name)))
+
+            if isinstance(node.layer, Requantize) and node.inputs[0] != INPUT:
+                n = folds[node.inputs[0]].pe # beside its source, so that nothing is between
+                folds[node.name] = Fold(n, n)
+            else:
+                folds[node.name] = min(options[node.name], key=total)
+        if folds == before:
+            break
+    return Plan(graph, folds)
+
+
+def fits(plan: Plan, target: Target) -> bool:
+    """Return whether `plan` is estimated to fill no more of `target` than can be routed well."""
+    return (plan.cost.lut4 <= FULL * target.lut4
+            and plan.cost.blocks(target) <= target.bram)
+
+
+def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
+    """Return a plan for `target` of at least `fps` frames a second at its clock.
+
+    Without `fps` the design takes one element of the input a cycle, or what fits if that does not;
+    infinite `fps` is the fastest that fits.
+    """
+    if fps is None:
+        cycles = max(graph.input.size, 1)
+        while not fits(plan := fold_to(graph, cycles, target), target):
+            if cycles > 1 << 40:
+                raise ValueError(_too_large(plan, target))
+            cycles *= 2
+        return plan
+    if fps == float("inf"):
+        slow, fast = make_plan(graph, target).steps, 1
+        while fast < slow:
+            middle = (fast + slow) // 2
+            if fits(fold_to(graph, middle, target), target):
+                slow = middle
+            else:
+                fast = middle + 1
+        return fold_to(graph, slow, target)
+    if fps <= 0:
+        raise ValueError(f"the rate must be above 0 frames a second, not {fps:g}")
+    plan = fold_to(graph, max(int(target.clock_mhz * 1e6 / fps), 1), target)
+    reached = target.clock_mhz * 1e6 / plan.steps
+    if reached < fps:
+        raise ValueError(f"at most {reached:,.0f} frames a second are possible at "
+                         f"{target.clock_mhz:g} MHz, not {fps:,.0f}: every layer is unfolded")
+    if not fits(plan, target):
+        raise ValueError(_too_large(plan, target))
+    return plan
+
+
+def _too_large(plan: Plan, target: Target) -> str:
+    return (f"about {plan.cost.lut4:,} LUTs and {plan.cost.blocks(target)} blocks of memory are "
+            f"needed for a frame every {plan.steps:,} cycles; {target.name} has {target.lut4:,} "
+            f"(of which {FULL:.0%} can be routed well) and {target.bram}: ask for fewer frames a "
+            "second, or take a larger board")
