@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amaranth import Module
 from amaranth.lib import wiring
@@ -47,14 +47,15 @@ class Design(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        cells = []
+        cells: list[Any] = [] # components, whose streams their class names
         for placed in self.plan.cells:
-            cell = placed.make()
+            cell: Any = placed.make()
             m.submodules[placed.name] = cell
+            for k, (at, output) in enumerate(placed.sources):
+                many = at >= 0 and hasattr(cells[at], f"o{output}")
+                source = flipped(self.i) if at < 0 else getattr(cells[at],
+                                                                f"o{output}" if many else "o")
+                connect(m, source, getattr(cell, f"i{k}" if len(placed.sources) > 1 else "i"))
             cells.append(cell)
-            inputs = [cell.i] if len(placed.sources) == 1 else [
-                getattr(cell, f"i{k}") for k in range(len(placed.sources))]
-            for stream_in, source in zip(inputs, placed.sources, strict=True):
-                connect(m, stream_in, flipped(self.i) if source < 0 else cells[source].o)
-        connect(m, flipped(self.o), cells[-1].o)
+        connect(m, cells[-1].o, flipped(self.o))
         return m

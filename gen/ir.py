@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from amaranth.lib import wiring
 
-    from bittern.gen.timing import Steps
     from bittern.gen.cost import Cost
+    from bittern.gen.timing import Steps
 
 __all__ = ["INPUT", "Fold", "Graph", "Layer", "Node", "Pass", "Tensor", "compile_graph"]
 
@@ -72,7 +72,7 @@ class Layer(ABC):
 
     @abstractmethod
     def infer(self, *xs: Tensor) -> Tensor:
-        """Return the type of the output, or raise :exc:`ValueError` if `xs` cannot be the inputs."""
+        """Return the type of the output; :exc:`ValueError` if `xs` cannot be the inputs."""
 
     @abstractmethod
     def golden(self, *xs: Ints) -> Ints:

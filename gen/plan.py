@@ -13,11 +13,11 @@ from bittern.gen.cost import Cost, Target
 from bittern.gen.ir import INPUT, Fold, Graph, Node, Tensor
 from bittern.gen.layers.requantize import Requantize
 from bittern.gen.port import Port
-from bittern.gen.timing import Cell, Spill, Steps, Timing, simulate
-from bittern.hw.stream import Narrow, Queue, Widen, transfers
+from bittern.gen.timing import Cell, Source, Split, Steps, Store, Timing, simulate
+from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from amaranth.lib import wiring
 
@@ -39,18 +39,18 @@ class Placed:
         The layer that the cell counts to in reports.
     make : callable
         Returns the component.
-    promise : Steps | Spill | None
+    promise : Steps | Store | Split | None
         Its timing; None for wires.
     sources : tuple[int, ...]
-        The cells it reads, -1 for the input.
+        What each input reads.
     cost : Cost
     """
 
     name: str
     layer: str
     make: Callable[[], wiring.Component]
-    promise: Steps | Spill | None
-    sources: tuple[int, ...]
+    promise: Steps | Store | Split | None
+    sources: tuple[Source, ...]
     cost: Cost
 
 
@@ -85,41 +85,57 @@ class Plan:
     @cached_property
     def cells(self) -> list[Placed]:
         """All cells in topological order; the last one drives the output."""
-        cells: list[Placed] = []
-        driver = {INPUT: -1}
-        for node in self.graph.nodes:
-            xs = [self.types[i] for i in node.inputs]
-            fold = self.folds[node.name]
-            sources = []
-            for edge in node.inputs:
-                at = driver[edge]
-                # layers that work element by element stand directly behind their source
-                cut = edge != INPUT and not isinstance(node.layer, Requantize)
-                for cell in _route(node.name, self.types[edge], self._lanes_of(edge), fold.simd,
-                                   cut=cut):
-                    cells.append(replace(cell, sources=(at,)))
-                    at = len(cells) - 1
-                sources.append(at)
-            timing = node.layer.timing(fold, *xs)
-            driver[node.name] = len(cells)
-            cells.append(Placed(node.name, node.name, partial(node.layer.build, fold, *xs),
-                                timing if timing.latency else None, tuple(sources),
-                                node.layer.cost(fold, *xs)))
-        return cells
+        endless = self._layout({})
+        levels = _timing(endless, self.output.transfers).levels
+        # A queue as deep as it ever was when it had no end holds nothing up, under stalls neither:
+        # what a layer must have taken to give its first transfer does not depend on time.
+        return self._layout({cell.name: max(level, 2)
+                             for cell, level in zip(endless, levels, strict=True)})
 
     @cached_property
     def timing(self) -> Timing:
         """Cycles between frames and through the design, exactly as the hardware has them."""
-        kept: list[Cell] = []
-        at = {-1: -1}
-        for k, cell in enumerate(self.cells):
-            sources = tuple(at[s] for s in cell.sources)
-            if cell.promise is None:
-                (at[k],) = sources
-            else:
-                at[k] = len(kept)
-                kept.append(Cell(cell.name, cell.promise, sources))
-        return simulate(kept, self.output.transfers)
+        return _timing(self.cells, self.output.transfers)
+
+    def _layout(self, depths: dict[str, int]) -> list[Placed]:
+        """Return the cells; queues before layers of several inputs have the depth in `depths`."""
+        cells: list[Placed] = []
+        drivers: dict[str, list[Source]] = {}
+
+        def add(cell: Placed, *sources: Source) -> Source:
+            cells.append(replace(cell, sources=sources))
+            return Source(len(cells) - 1)
+
+        def publish(edge: str, source: Source) -> None:
+            readers = sum(node.inputs.count(edge) for node in self.graph.nodes)
+            drivers[edge] = [source]
+            if readers > 1:
+                at = add(_fork(edge, self.types[edge], self._lanes_of(edge), readers), source).cell
+                drivers[edge] = [Source(at, k) for k in reversed(range(readers))]
+
+        publish(INPUT, Source(-1))
+        for node in self.graph.nodes:
+            xs, fold = [self.types[i] for i in node.inputs], self.folds[node.name]
+            joins = len(node.inputs) > 1
+            sources = []
+            for k, edge in enumerate(node.inputs):
+                source = drivers[edge].pop()
+                name = f"{node.name}_{k}" if joins else node.name
+                # a requantizer stands directly behind the layer it belongs to
+                cut = edge != INPUT and not isinstance(node.layer, Requantize)
+                for cell in _route(name, node.name, xs[k], self._lanes_of(edge), fold.simd,
+                                   cut=cut and not joins):
+                    source = add(cell, source)
+                if joins:
+                    queue = _queue(name, node.name, xs[k], fold.simd, 0)
+                    depth = depths.get(queue.name, 0)
+                    source = add(_queue(name, node.name, xs[k], fold.simd, depth), source)
+                sources.append(source)
+            timing = node.layer.timing(fold, *xs)
+            publish(node.name, add(Placed(
+                node.name, node.name, partial(node.layer.build, fold, *xs),
+                timing if timing.latency else None, (), node.layer.cost(fold, *xs)), *sources))
+        return cells
 
     @cached_property
     def cost(self) -> Cost:
@@ -136,35 +152,66 @@ def _port(tensor: Tensor, count: int) -> Port:
     return Port(tensor.size, count, tensor.element.width, tensor.element.signed)
 
 
-def _route(name: str, tensor: Tensor, wide: int, needed: int, *, cut: bool) -> Iterator[Placed]:
+def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int, *,
+           cut: bool) -> Iterator[Placed]:
     """Yield the cells that turn transfers of `wide` elements into transfers of `needed`.
 
     With `cut` there is a queue where fewest bits pass: it keeps the chains of ``ready`` short.
     """
     element, size = tensor.element, tensor.size
     least = gcd(wide, needed)
-    bits = element.width * least
-
-    def placed(kind: str, make: Callable[[], wiring.Component], promise: Steps | Spill,
-               cost: Cost) -> Placed:
-        return Placed(f"{name}_{kind}", name, make, promise, (), cost)
-
     if wide != least:
         parts = wide // least
         sent, held = transfers(size, least), wide * element.width
-        yield placed("narrow", partial(Narrow, element, size, wide=wide, narrow=least),
-                     Steps(tuple(k % parts == 0 for k in range(sent)), (True,) * sent, 1),
+        yield Placed(f"{name}_narrow", layer,
+                     partial(Narrow, element, size, wide=wide, narrow=least),
+                     Steps(tuple(k % parts == 0 for k in range(sent)), (True,) * sent, 1), (),
                      Cost(held + 10, held))
     if cut:
-        yield placed("queue", partial(Queue, data.ArrayLayout(element, least)), Spill(),
-                     Cost(bits + 4, 2 * bits + 2))
+        yield _queue(name, layer, tensor, least, 2)
     if needed != least:
         parts = needed // least
         taken, held = transfers(size, least), needed * element.width
-        yield placed("widen", partial(Widen, element, size, narrow=least, wide=needed),
-                     Steps((True,) * taken,
-                           tuple(k % parts == parts - 1 or k == taken - 1 for k in range(taken)),
-                           1), Cost(10 + (2 * parts if taken % parts else 0), held))
+        gives = tuple(k % parts == parts - 1 or k == taken - 1 for k in range(taken))
+        yield Placed(f"{name}_widen", layer,
+                     partial(Widen, element, size, narrow=least, wide=needed),
+                     Steps((True,) * taken, gives, 1), (),
+                     Cost(10 + (2 * parts if taken % parts else 0), held))
+
+
+def _queue(name: str, layer: str, tensor: Tensor, count: int, depth: int) -> Placed:
+    """Return a queue for transfers of `count` elements; depth 0 is without an end."""
+    bits = count * tensor.element.width
+    cost = Cost(bits + 4, 2 * bits + 2) if depth == 2 else Cost(30, 30, ((depth, bits),))
+    return Placed(f"{name}_queue", layer,
+                  partial(Queue, data.ArrayLayout(tensor.element, count), depth), Store(depth), (),
+                  cost)
+
+
+def _fork(edge: str, tensor: Tensor, count: int, readers: int) -> Placed:
+    return Placed(f"{edge}_fork", edge,
+                  partial(Fork, data.ArrayLayout(tensor.element, count), readers), Split(readers),
+                  (), Cost(3 * readers, readers))
+
+
+def _timing(cells: Sequence[Placed], transfers_out: int) -> Timing:
+    """Simulate `cells`; those that are wires have the levels 0."""
+    kept: list[Cell] = []
+    at = {Source(-1): Source(-1)}
+    index = {}
+    for k, cell in enumerate(cells):
+        sources = tuple(at[s] for s in cell.sources)
+        if cell.promise is None:
+            (at[Source(k)],) = sources
+            continue
+        index[k] = len(kept)
+        outputs = cell.promise.count if isinstance(cell.promise, Split) else 1
+        for output in range(outputs):
+            at[Source(k, output)] = Source(len(kept), output)
+        kept.append(Cell(cell.promise, sources))
+    timing = simulate(kept, transfers_out)
+    levels = tuple(timing.levels[index[k]] if k in index else 0 for k in range(len(cells)))
+    return replace(timing, levels=levels)
 
 
 def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
@@ -193,7 +240,7 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
 
     @cache
     def between(edge: str, wide: int, needed: int) -> float:
-        cells = list(_route("", types[edge], wide, needed, cut=True))
+        cells = list(_route("", "", types[edge], wide, needed, cut=True))
         slow = any(isinstance(c.promise, Steps) and c.promise.cycles > cycles for c in cells)
         return sum(weight(c.cost) for c in cells) + slow * 1e9
 

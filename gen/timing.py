@@ -6,14 +6,16 @@ without its gates; tests hold the simulated hardware to exactly these numbers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import or_
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Cell", "Spill", "Steps", "Timing", "simulate"]
+__all__ = ["Cell", "Source", "Split", "Steps", "Store", "Timing", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,32 @@ class Steps:
 
 
 @dataclass(frozen=True)
-class Spill:
-    """Timing of :class:`~bittern.hw.stream.Queue`."""
+class Store:
+    """Timing of :class:`~bittern.hw.stream.Queue`; of depth 0 it is a memory without an end."""
+
+    depth: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Timing of :class:`~bittern.hw.stream.Fork`."""
+
+    count: int
+
+
+class Source(NamedTuple):
+    """An output of a cell: the index of the cell, -1 for the input of the design, and which."""
+
+    cell: int
+    output: int = 0
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a design: its promise, and the indices of the cells it reads, -1 for the input."""
+    """A cell of a design: its promise, and what it reads."""
 
-    name: str
-    promise: Steps | Spill
-    sources: tuple[int, ...]
+    promise: Steps | Store | Split
+    sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True)
@@ -71,36 +88,55 @@ class Timing:
     latency : int
         From the cycle that takes a frame's first transfer to the one that gives its last, in an
         empty design.
+    levels : tuple[int, ...]
+        The most transfers that each cell held, where it is a store.
     """
 
     interval: int
     latency: int
+    levels: tuple[int, ...]
 
 
-class _Stepper:
-    """State of a cell that has :class:`Steps`."""
+class _State(ABC):
+    """What a cell is at, between two cycles."""
 
+    level = 0
+
+    @abstractmethod
+    def valids(self, arrived: list[bool]) -> list[bool]:
+        """Return whether each output has a transfer, given whether each input has."""
+
+    @abstractmethod
+    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
+        """Return whether each input is taken, given whether each output is wanted."""
+
+    @abstractmethod
+    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
+        """Pass a cycle."""
+
+
+class _Stepper(_State):
     def __init__(self, steps: Steps) -> None:
         self.steps, self.k = steps, 0
         self.pipe = deque([False] * steps.latency, maxlen=steps.latency)
         self.written = 0 # transfers in the buffer, of the frame that is being read and the next
 
-    @property
-    def valid(self) -> bool:
-        return self.pipe[0]
+    def valids(self, arrived: list[bool]) -> list[bool]:
+        return [self.pipe[0]]
 
-    def ready(self, valids: list[bool], downstream: bool) -> bool:
-        steps = self.steps
-        if steps.replay:
-            return self.written < 2 * steps.replay
-        return (not self.valid or downstream) and steps.takes[self.k] and all(valids)
+    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
+        if self.steps.replay:
+            return [self.written < 2 * self.steps.replay]
+        step = (not self.pipe[0] or wanted[0]) and self.steps.takes[self.k]
+        missing = arrived.count(False)
+        return [step and missing == (not there) for there in arrived]
 
-    def advance(self, valids: list[bool], ready: bool, downstream: bool) -> None:
+    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
         steps = self.steps
-        step = not self.valid or downstream
+        step = not self.pipe[0] or wanted[0]
         issue = step and (self.written > self.k % steps.replay if steps.replay else
-                          not steps.takes[self.k] or all(valids))
-        if steps.replay and valids[0] and ready:
+                          not steps.takes[self.k] or all(arrived))
+        if steps.replay and arrived[0] and self.written < 2 * steps.replay:
             self.written += 1
         if step:
             self.pipe.append(issue and steps.gives[self.k])
@@ -111,21 +147,65 @@ class _Stepper:
                 self.written -= steps.replay
 
 
-class _Spiller:
-    """State of a :class:`~bittern.hw.stream.Queue`."""
-
+class _Spiller(_State):
     def __init__(self) -> None:
         self.valid = self.spilled = False
 
-    def ready(self, _valids: list[bool], _downstream: bool) -> bool:
-        return not self.spilled
+    def valids(self, arrived: list[bool]) -> list[bool]:
+        return [self.valid]
 
-    def advance(self, valids: list[bool], _ready: bool, downstream: bool) -> None:
-        if downstream or not self.valid:
-            self.valid = self.spilled or valids[0]
+    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
+        return [not self.spilled]
+
+    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
+        if wanted[0] or not self.valid:
+            self.valid = self.spilled or arrived[0]
             self.spilled = False
-        elif valids[0]:
+        elif arrived[0]:
             self.spilled = True
+
+
+class _Storer(_State):
+    def __init__(self, depth: int) -> None:
+        self.depth, self.stored, self.valid = depth, 0, False
+
+    def valids(self, arrived: list[bool]) -> list[bool]:
+        return [self.valid]
+
+    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
+        return [not self.depth or self.stored < self.depth]
+
+    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
+        push = arrived[0] and self.readys(arrived, wanted)[0]
+        if wanted[0] or not self.valid:
+            self.valid = self.stored > 0
+            self.stored -= self.valid
+        self.stored += push
+        self.level = max(self.level, self.stored)
+
+
+class _Splitter(_State):
+    def __init__(self, count: int) -> None:
+        self.taken = [False] * count
+
+    def valids(self, arrived: list[bool]) -> list[bool]:
+        return [arrived[0] and not taken for taken in self.taken]
+
+    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
+        return [all(map(or_, self.taken, wanted))]
+
+    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
+        if arrived[0]:
+            through = list(map(or_, self.taken, wanted))
+            self.taken = [False] * len(through) if all(through) else through
+
+
+def _start(promise: Steps | Store | Split) -> _State:
+    if isinstance(promise, Steps):
+        return _Stepper(promise)
+    if isinstance(promise, Split):
+        return _Splitter(promise.count)
+    return _Spiller() if promise.depth == 2 else _Storer(promise.depth)
 
 
 def simulate(cells: Sequence[Cell], transfers_out: int, *, frames: int = 6) -> Timing:
@@ -133,24 +213,33 @@ def simulate(cells: Sequence[Cell], transfers_out: int, *, frames: int = 6) -> T
 
     `transfers_out` is the number of transfers of a frame of output.
     """
-    states = [_Spiller() if isinstance(c.promise, Spill) else _Stepper(c.promise) for c in cells]
-    consumer = {s: i for i, c in enumerate(cells) for s in c.sources}
-    readys = [True] * len(cells)
-    starts, ends, taken, given, cycle = 0, [], False, 0, 0
+    states = [_start(c.promise) for c in cells]
+    reader = {s: (i, k) for i, c in enumerate(cells) for k, s in enumerate(c.sources)}
+    readers = [[reader.get(Source(i, k)) for k in range(len(state.valids([False] * 9)))]
+               for i, state in enumerate(states)]
+    first: int | None = None
+    ends: list[int] = []
+    given = cycle = 0
     while len(ends) < frames:
+        valids: list[list[bool]] = []
+        arrived: list[list[bool]] = []
+        for c, state in zip(cells, states, strict=True):
+            arrived.append([s.cell < 0 or valids[s.cell][s.output] for s in c.sources])
+            valids.append(state.valids(arrived[-1]))
+        readys: list[list[bool]] = [[]] * len(cells)
+        wanted: list[list[bool]] = [[]] * len(cells)
         for i in range(len(cells) - 1, -1, -1):
-            valids = [s < 0 or states[s].valid for s in cells[i].sources]
-            after = consumer.get(i)
-            readys[i] = states[i].ready(valids, after is None or readys[after])
-        if not taken and readys[consumer[-1]]:
-            taken, starts = True, cycle
-        if states[-1].valid:
+            wanted[i] = [r is None or readys[r[0]][r[1]] for r in readers[i]]
+            readys[i] = states[i].readys(arrived[i], wanted[i])
+        i, k = reader[Source(-1)]
+        if first is None and readys[i][k]:
+            first = cycle
+        if valids[-1][0]:
             given += 1
             if given % transfers_out == 0:
                 ends.append(cycle)
-        valids_of = [[s < 0 or states[s].valid for s in c.sources] for c in cells]
         for i, state in enumerate(states):
-            after = consumer.get(i)
-            state.advance(valids_of[i], readys[i], after is None or readys[after])
+            state.advance(arrived[i], wanted[i])
         cycle += 1
-    return Timing(ends[-1] - ends[-2], ends[0] - starts)
+    assert first is not None
+    return Timing(ends[-1] - ends[-2], ends[0] - first, tuple(s.level for s in states))

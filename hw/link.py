@@ -198,51 +198,54 @@ class _Intake(wiring.Component):
         m.d.comb += [reader.addr.eq(drain.at), reader.en.eq(drain.fetch),
                      drain.byte.eq(reader.data)]
 
-        # Bytes of the frame: `at` is their index in the payload, -2 is the sequence byte and
-        # what lies past the payload is the CRC. It stops where a frame is too long for any.
-        byte, escaped, sequence, command = Signal(8), Signal(), Signal(8), Signal(8)
-        at = Signal(signed(width_of(-2, self.size + 3)), init=-2)
+        # Bytes come tens of cycles apart: whatever depends on them has settled in a register when
+        # the next one comes, and no path is long.
+        byte, taken, ended, escaped = Signal(8), Signal(), Signal(), Signal()
         delimiter, escape = self.i.payload == END, self.i.payload == ESC
-        taken: Value = self.i.valid & ~delimiter & ~escape
-        m.d.comb += [
-            self.i.ready.eq(1),
-            # What else is escaped was not stuffed by these rules; the CRC finds it.
-            byte.eq(Mux(escaped, Mux(self.i.payload[0], ESC, END), self.i.payload)),
-            check.data.eq(byte), check.valid.eq(taken), check.start.eq(self.i.valid & delimiter),
-        ]
+        m.d.comb += self.i.ready.eq(1)
+        m.d.sync += [taken.eq(self.i.valid & ~delimiter & ~escape),
+                     ended.eq(self.i.valid & delimiter)]
         with m.If(self.i.valid):
-            m.d.sync += escaped.eq(escape)
-        with m.If(taken):
-            with m.If(at != self.size + 3):
-                m.d.sync += at.eq(at + 1)
-            # The last two bytes ahead of the payload.
-            with m.If(at < 0):
-                m.d.sync += Cat(sequence, command).eq(Cat(command, byte))
+            # What else is escaped was not stuffed by these rules; the CRC finds it.
+            m.d.sync += [escaped.eq(escape),
+                         byte.eq(Mux(escaped, Mux(self.i.payload[0], ESC, END), self.i.payload))]
 
+        # `at` is the index of the byte in the payload: -2 is the sequence byte, and what lies past
+        # the payload is the CRC. It stops where a frame is too long for any.
+        at = Signal(signed(width_of(-2, self.size + 3)), init=-2)
+        sequence, command = Signal(8), Signal(8)
+        top, head, payload, overtakes, torn = (Signal() for _ in range(5))
+        m.d.comb += [check.data.eq(byte), check.valid.eq(taken), check.start.eq(ended),
+                     writer.addr.eq(at), writer.data.eq(byte),
+                     writer.en.eq(taken & payload & ~overtakes & ~torn)]
         # The memory is free up to the byte that the core has yet to get.
-        torn = Signal()
-        payload: Value = taken & (at >= 0) & (at < self.size)
-        overtakes: Value = drain.busy & (at[:-1] >= drain.at)
-        m.d.comb += [writer.addr.eq(at), writer.data.eq(byte),
-                     writer.en.eq(payload & ~torn & ~overtakes)]
-        with m.If(payload & overtakes):
-            m.d.sync += torn.eq(1)
+        m.d.sync += [top.eq(at == self.size + 3), head.eq(at < 0),
+                     payload.eq((at >= 0) & (at < self.size)),
+                     overtakes.eq(drain.busy & (at[:-1] >= drain.at))]
+        with m.If(taken):
+            m.d.sync += [at.eq(at + ~top), torn.eq(torn | (payload & overtakes))]
+            # The last two bytes ahead of the payload.
+            with m.If(head):
+                m.d.sync += Cat(sequence, command).eq(Cat(command, byte))
+        with m.If(ended):
+            m.d.sync += [at.eq(-2), torn.eq(0)]
 
-        infer, identify = command == Command.INFER, command == Command.IDENTIFY
-        m.d.comb += [self.answer.sequence.eq(sequence), self.answer.identify.eq(identify)]
-        with m.If(~check.match_detected):
+        empty, whole, fits, infer, identify = (Signal() for _ in range(5))
+        m.d.sync += [empty.eq(at == -2), whole.eq(check.match_detected),
+                     infer.eq(command == Command.INFER), identify.eq(command == Command.IDENTIFY),
+                     fits.eq(at == Mux(infer, self.size + 2, 2))]
+        m.d.comb += [self.ended.eq(ended & ~empty), self.answer.sequence.eq(sequence),
+                     self.answer.identify.eq(identify)]
+        with m.If(~whole):
             m.d.comb += self.answer.status.eq(Status.BAD_CRC)
         with m.Elif(~infer & ~identify):
             m.d.comb += self.answer.status.eq(Status.UNKNOWN)
-        with m.Elif(at != Mux(infer, self.size + 2, 2)):
+        with m.Elif(~fits):
             m.d.comb += self.answer.status.eq(Status.BAD_LENGTH)
         with m.Elif(infer & (torn | ~self.room)):
             m.d.comb += self.answer.status.eq(Status.BUSY)
         with m.Else():
             m.d.comb += drain.start.eq(self.ended & infer)
-        with m.If(self.i.valid & delimiter):
-            m.d.comb += self.ended.eq(at != -2)
-            m.d.sync += [at.eq(-2), torn.eq(0)]
         return m
 
 
@@ -378,7 +381,7 @@ class _Answers(wiring.Component):
 
 
 class _Stuffer(wiring.Component):
-    """Stuff bytes as SLIP does; combinational from `i` to `o` and back.
+    """Stuff bytes as SLIP does. Takes a byte when the last one is out.
 
     Members
     -------
@@ -396,15 +399,6 @@ class _Stuffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        byte, escaped = self.i.payload.byte, Signal()
-        m.d.comb += [self.o.valid.eq(self.i.valid), self.i.ready.eq(self.o.ready),
-                     self.o.payload.eq(byte)]
-        with m.If(self.i.payload.end):
-            m.d.comb += self.o.payload.eq(END)
-        with m.Elif((byte == END) | (byte == ESC)):
-            m.d.comb += [self.i.ready.eq(self.o.ready & escaped), self.o.payload.eq(ESC)]
-            with m.If(escaped):
-                m.d.comb += self.o.payload.eq(Mux(byte == END, ESC_END, ESC_ESC))
-            with m.If(self.o.valid & self.o.ready):
-                m.d.sync += escaped.eq(~escaped)
+        # What is sent next, and what after it, if `more`.
+        first, second, more, looked = Signal(8), Signal(8), Signal(), Signal()
         return m

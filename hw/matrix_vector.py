@@ -154,7 +154,7 @@ class MatrixVectorUnit(wiring.Component):
         words = [sum(int(c) << (j * width) for j, c in enumerate(row)) for row in frame]
         word: Value = Const(words[0], self.pe * self.simd * width)
         if steps > 1:
-            m.submodules.weights = weights = memory.Memory(
+            m.submodules.weights = weights = memory.Memory( # type: ignore[var-annotated]
                 shape=unsigned(len(word)), depth=steps, init=words,
                 attrs={"rom_style": "block" if self.block else "logic"})
             port = weights.read_port()
@@ -168,8 +168,8 @@ class MatrixVectorUnit(wiring.Component):
     def _replay(self, m: Module, step: Value, issue: Value, x: Value, last_in: Value) -> None:
         """Keep the inputs of a frame for all groups of outputs, while the next frame comes in."""
         bank = 1 << (self.in_folds - 1).bit_length()
-        m.submodules.buffer = buffer = memory.Memory(shape=unsigned(len(x)), depth=2 * bank,
-                                                     init=[])
+        m.submodules.buffer = buffer = memory.Memory( # type: ignore[var-annotated]
+            shape=unsigned(len(x)), depth=2 * bank, init=[])
         write, read = buffer.write_port(), buffer.read_port()
         w, r = Signal(range(bank)), Signal(range(bank))
         w_bank, r_bank, full = Signal(), Signal(), Signal(2)
@@ -212,7 +212,7 @@ class MatrixVectorUnit(wiring.Component):
         words = [sum(int(b) << (p * width) for p, b in enumerate(group)) for group in masked]
         word: Value = Const(words[0], self.pe * width)
         if self.out_folds > 1:
-            m.submodules.bias = bias = memory.Memory(
+            m.submodules.bias = bias = memory.Memory( # type: ignore[var-annotated]
                 shape=unsigned(len(word)), depth=self.out_folds, init=words,
                 attrs={"rom_style": "logic"})
             port = bias.read_port()

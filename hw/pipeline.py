@@ -56,7 +56,8 @@ class Pipeline:
         self.m.submodules[name] = rom
         port = rom.read_port()
         self.m.d.comb += [port.addr.eq(address), port.en.eq(self._step)]
-        return port.data
+        data: Value = port.data
+        return data
 
     def finish(self, payload: Sequence[Value]) -> None:
         """Drive `o`."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import numpy as np
 from amaranth import Const, Mux, Value, signed
 
 from bittern.hw.ints import Ints, shape_of, width_of

@@ -1,12 +1,12 @@
-"""Cells that carry streams: queue, widen, narrow."""
+"""Cells that carry streams: queue, fork, widen, narrow."""
 
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, ShapeLike, Signal
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Narrow", "Queue", "Widen", "lanes", "transfers"]
+__all__ = ["Fork", "Narrow", "Queue", "Widen", "lanes", "transfers"]
 
 
 def lanes(element: ShapeLike, count: int) -> stream.Signature:
@@ -20,14 +20,18 @@ def transfers(features: int, count: int) -> int:
 
 
 class Queue(wiring.Component):
-    """Two transfers of store that cut every combinational path between ``i`` and ``o``.
+    """Store that cuts every combinational path between ``i`` and ``o``.
 
-    A transfer a cycle, latency 1. Also known as a spill register or skid buffer.
+    A transfer a cycle. Of depth 2 it is two registers, also known as spill register or skid
+    buffer: latency 1. Deeper ones are a memory of `depth` transfers and what it has just read:
+    latency 2.
 
     Parameters
     ----------
     shape : ShapeLike
         Of the payload.
+    depth : int
+        Transfers it holds, at least 2.
 
     Members
     -------
@@ -38,15 +42,24 @@ class Queue(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, shape: ShapeLike) -> None:
-        self.shape = shape
+    def __init__(self, shape: ShapeLike, depth: int = 2) -> None:
+        if depth < 2:
+            raise ValueError(f"depth must be at least 2, not {depth}")
+        self.shape, self.depth = shape, depth
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        if self.depth == 2:
+            self._registers(m)
+        else:
+            self._memory(m)
+        return m
+
+    def _registers(self, m: Module) -> None:
         i, o = self.i.payload, self.o.payload
-        spill = Signal.like(i, reset_less=True)
-        spilled, front, valid = Signal(), Signal.like(i, reset_less=True), Signal()
+        spill, front = (Signal.like(i, name=n, reset_less=True) for n in ("spill", "front"))
+        spilled, valid = Signal(), Signal()
         m.d.comb += [self.i.ready.eq(~spilled), self.o.valid.eq(valid), o.eq(front)]
         with m.If(~spilled):
             m.d.sync += spill.eq(i)
@@ -55,6 +68,63 @@ class Queue(wiring.Component):
                          spilled.eq(0)]
         with m.Elif(self.i.valid):
             m.d.sync += spilled.eq(1)
+
+    def _memory(self, m: Module) -> None:
+        m.submodules.store = store = memory.Memory( # type: ignore[var-annotated]
+            shape=self.shape, depth=self.depth, init=[])
+        write, read = store.write_port(), store.read_port()
+        head, tail = Signal(range(self.depth)), Signal(range(self.depth))
+        level, valid = Signal(range(self.depth + 1)), Signal()
+        push, pop = Signal(), Signal()
+        m.d.comb += [
+            self.i.ready.eq(level != self.depth), push.eq(self.i.valid & self.i.ready),
+            write.en.eq(push), write.addr.eq(head), write.data.eq(self.i.payload),
+            pop.eq((self.o.ready | ~valid) & (level != 0)), read.en.eq(pop), read.addr.eq(tail),
+            self.o.valid.eq(valid), self.o.payload.eq(read.data),
+        ]
+        for enable, at in ((push, head), (pop, tail)):
+            with m.If(enable):
+                m.d.sync += at.eq(Mux(at == self.depth - 1, 0, at + 1))
+        m.d.sync += level.eq(level + push - pop)
+        with m.If(self.o.ready | ~valid):
+            m.d.sync += valid.eq(pop)
+
+
+class Fork(wiring.Component):
+    """Copy each transfer to several streams; each may take it before the others do.
+
+    A transfer a cycle, no latency. ``ready`` and ``valid`` pass combinationally.
+
+    Parameters
+    ----------
+    shape : ShapeLike
+        Of the payload.
+    count : int
+        Streams.
+
+    Members
+    -------
+    i : ``In(stream.Signature(shape))``
+    o0, o1 … : ``Out(stream.Signature(shape))``
+    """
+
+    i: stream.Interface
+
+    def __init__(self, shape: ShapeLike, count: int) -> None:
+        self.count = count
+        super().__init__({"i": In(stream.Signature(shape)),
+                          **{f"o{k}": Out(stream.Signature(shape)) for k in range(count)}})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        outputs = [getattr(self, f"o{k}") for k in range(self.count)]
+        taken = Signal(self.count) # by some, while others have not
+        through = Cat(o.ready for o in outputs) | taken
+        m.d.comb += self.i.ready.eq(through.all())
+        with m.If(self.i.valid):
+            m.d.sync += taken.eq(Mux(self.i.ready, 0, through))
+        for k, o in enumerate(outputs):
+            m.d.comb += [o.valid.eq(self.i.valid & ~taken[k]), o.payload.eq(self.i.payload)]
         return m
 
 

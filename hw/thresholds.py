@@ -56,7 +56,7 @@ class Thresholds(Requant):
     @property
     def bits(self) -> int:
         """Comparisons of one search."""
-        return self.values.shape[1].bit_length()
+        return int(self.values.shape[1]).bit_length()
 
     @property
     def is_sign(self) -> bool:

@@ -30,7 +30,8 @@ def run(dut, x, *, seed, stall):
     return np.array(result.outputs).reshape(frames, -1), result.stamps
 
 
-@pytest.mark.parametrize("x", [unsigned(1), unsigned(2), unsigned(5), signed(2), signed(4)], ids=str)
+@pytest.mark.parametrize("x", [unsigned(1), unsigned(2), unsigned(5), signed(2), signed(4)],
+                         ids=str)
 @pytest.mark.parametrize("kind", WEIGHTS)
 def test_hardware_equals_golden_under_stalls(kind, x):
     seed = len(kind) * 100 + x.width

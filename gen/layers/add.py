@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bittern.gen.cost import Cost
 from bittern.gen.ir import Fold, Layer, Tensor
+from bittern.gen.timing import Steps
+from bittern.hw.adder import Adder
+from bittern.hw.stream import transfers
 
 if TYPE_CHECKING:
-    from amaranth.lib import wiring
-
-    from bittern.gen.cost import Cost
-    from bittern.gen.timing import Steps
     from bittern.hw.ints import Ints
 
 __all__ = ["Add"]
@@ -32,13 +32,18 @@ class Add(Layer):
         return x0 + x1
 
     def folds(self, *xs: Tensor) -> list[Fold]:
-        raise NotImplementedError
+        n = xs[0].size
+        return [Fold(k, k) for k in sorted({transfers(n, transfers(n, k))
+                                            for k in range(1, n + 1)})]
 
-    def build(self, fold: Fold, *xs: Tensor) -> wiring.Component:
-        raise NotImplementedError
+    def build(self, fold: Fold, *xs: Tensor) -> Adder:
+        x0, x1 = xs
+        return Adder((x0.lo, x0.hi), (x1.lo, x1.hi), pe=fold.pe)
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
-        raise NotImplementedError
+        count = transfers(xs[0].size, fold.pe)
+        return Steps((True,) * count, (True,) * count, Adder.latency)
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
-        raise NotImplementedError
+        bits = fold.pe * self.infer(*xs).element.width
+        return Cost(bits + 3, bits + 1)

@@ -40,7 +40,7 @@ def absorb_offsets(graph: Graph) -> Graph:
 
 
 def _split(spec: Requant) -> tuple[Ints, Requant] | None:
-    """Return an offset to add to accumulators, and the function of the sum: one for all channels."""
+    """Return what to add to accumulators, and the function of that: one for all channels."""
     if isinstance(spec, Thresholds):
         first = spec.values[:, :1]
         rest = spec.values - first

@@ -118,7 +118,7 @@ def _proved(spec: Thresholds, corners: list[_Corners], scales: list[tuple[int, i
     """Return the scale if it is there for all channels and right at all corners."""
     if None in scales:
         return None
-    multiplier, bias = (np.array(v, dtype=np.int64) for v in zip(*scales, strict=True)) # type: ignore[arg-type]
+    multiplier, bias = (np.array(v, dtype=np.int64) for v in zip(*scales, strict=True))
     for c, m, b in zip(corners, multiplier, bias, strict=True):
         one = Scale(np.array([m]), np.array([b]), shift, *spec.bounds, rounding)
         if not np.array_equal(one(c.acc), c.y):
