@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Self, TypeAlias
 
 import numpy as np
 from amaranth import Shape
@@ -93,6 +93,11 @@ class Layer(ABC):
     @abstractmethod
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         """Estimate the resources of `build`."""
+
+    @classmethod
+    @abstractmethod
+    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
+        """Return small layers and what they may read, for conformance tests."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from bittern.gen.cost import Cost
 from bittern.gen.ir import Fold, Layer, Tensor
@@ -47,3 +47,8 @@ class Add(Layer):
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         bits = fold.pe * self.infer(*xs).element.width
         return Cost(bits + 3, bits + 1)
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
+        return [(cls(), (Tensor((7,), 0, 3), Tensor((7,), -2, 1))),
+                (cls(), (Tensor((1,), -1, 1), Tensor((1,), 0, 0)))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -105,3 +106,16 @@ class Dense(Layer):
             lut += 30
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x_width),)
         return Cost(lut, ff, memories)
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
+        rng = np.random.default_rng(0)
+
+        def example(values: list[int], shape: tuple[int, int], lo: int, hi: int
+                    ) -> tuple[Self, tuple[Tensor, ...]]:
+            return (cls(rng.choice(values, shape), rng.integers(-9, 10, shape[0])),
+                    (Tensor((shape[1],), lo, hi),))
+
+        return [example([-1, 1], (5, 11), 0, 1), example([-1, 0, 1], (7, 6), -1, 1),
+                example([*range(-8, 8)], (3, 13), 0, 15), example([0], (2, 3), -4, 3),
+                example([5], (1, 1), -128, 127), example([-4, 4], (4, 4), 0, 3)]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
 
 from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold, Layer, Tensor
 from bittern.gen.timing import Steps
 from bittern.hw.requant import Requant, Requantizer
-from bittern.hw.scale import Scale
+from bittern.hw.scale import Rounding, Scale
 from bittern.hw.stream import transfers
 from bittern.hw.thresholds import Thresholds
 
@@ -63,3 +65,15 @@ class Requantize(Layer):
         tables = rom_lut(folds, m_bits + width) if m_bits else 0
         return Cost(fold.pe * (width * (1 + m_bits) + 12 + tables),
                     fold.pe * width * spec.latency(folds))
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
+        rng = np.random.default_rng(0)
+        x = Tensor((5,), -20, 20)
+        specs = [Thresholds(np.sort(rng.integers(-22, 22, (5, 3)), axis=1), -1),
+                 Thresholds(np.sort(rng.integers(-22, 22, (1, 6)), axis=1), 0),
+                 Thresholds(np.zeros((1, 1), dtype=np.int64), 0),
+                 Scale(rng.integers(1, 9, 5), rng.integers(-9, 9, 5), 4, -3, 4),
+                 Scale(np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64), 2, 0, 7,
+                       Rounding.HALF_EVEN)]
+        return [(cls(spec), (x,)) for spec in specs]

@@ -22,4 +22,4 @@ def find_format(weights: Ints) -> Format:
         if found := kind.find(weights):
             return found
     raise ValueError(f"no format holds weights of {weights.min()}..{weights.max()}; "
-                     "17-bit integers are the widest")
+                     "16-bit integers always have one")

@@ -1,0 +1,69 @@
+# amaranth: UnusedElaboratable=no
+"""Conformance of every format in the index: nothing here names one but to find it."""
+
+import numpy as np
+import pytest
+from amaranth import Cat, Const, Module, Signal
+from amaranth.sim import Simulator
+
+from bittern.hw.formats import FORMATS, find_format
+
+WEIGHTS = [[-1, 1], [-4, 4], [-1, 0, 1], [0, 2, -2], [0, 1], [0], [3, -3], [*range(-8, 8)],
+           [*range(-7, 8)], [*range(16)], [*range(-32, 32)], [-2, 1], [127, -128]]
+CASES = [(kind, found) for kind in FORMATS for w in WEIGHTS if (found := kind.find(np.array(w)))]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS, ids=str)
+def test_what_is_found_holds_the_weights(weights):
+    fmt = find_format(np.array(weights))
+    assert fmt.decode(fmt.encode(np.array(weights))).tolist() == weights
+
+
+def test_the_cheapest_is_found():
+    names = [find_format(np.array(w)).name for w in ([1, -1], [1, 0, -1], [0, 1], [3, 1])]
+    assert names == ["binary", "ternary", "digits", "digits"]
+
+
+@pytest.mark.parametrize("bits", range(1, 17))
+@pytest.mark.parametrize("signed", [False, True])
+def test_any_weight_of_up_to_16_bits_has_a_format(bits, signed):
+    weights = np.arange(1 << bits) - (signed << (bits - 1))
+    fmt = find_format(weights)
+    assert np.array_equal(fmt.decode(fmt.encode(weights)), weights)
+    assert len(fmt.planes) <= bits // 2 + 1
+
+
+def test_what_no_format_holds():
+    with pytest.raises(ValueError, match="no format holds weights of 0..200001"):
+        find_format(np.array([0, 200001]))
+
+
+def test_a_weight_that_has_no_code_is_named():
+    with pytest.raises(ValueError, match="cannot hold the weight 7"):
+        find_format(np.array([1, -1])).encode(np.array([1, 7]))
+
+
+@pytest.mark.parametrize("x_width", [1, 2, 3, 5])
+@pytest.mark.parametrize(("kind", "fmt"), CASES, ids=str)
+def test_terms_and_correction_make_the_product_for_every_code(kind, fmt, x_width):
+    code, x, y = Signal(fmt.width), Signal(x_width), Signal(40)
+    m = Module()
+    terms = fmt.times(code, x)
+    m.d.comb += y.eq(sum((Cat(Const(0, t.shift), t.value) for t in terms), Const(0, 1)))
+    codes = np.arange(1 << fmt.width)
+    values, corrections = fmt.decode(codes), fmt.correction(codes, x_width)
+
+    async def bench(ctx):
+        for c in codes:
+            for v in range(1 << x_width):
+                ctx.set(code, int(c))
+                ctx.set(x, v)
+                await ctx.delay(1e-9)
+                assert ctx.get(y) + corrections[c] == values[c] * v, (c, v)
+                assert all(ctx.get(t.value) <= t.high for t in terms)
+
+    simulator = Simulator(m)
+    simulator.add_testbench(bench)
+    simulator.run()
+    assert corrections[fmt.pad] == 0
+    assert fmt.masks or values[fmt.pad] == 0

@@ -1,0 +1,55 @@
+# amaranth: UnusedElaboratable=no
+import numpy as np
+import pytest
+from amaranth import unsigned
+from amaranth.lib import data
+
+from bittern.hw.stream import Fork, Narrow, Queue, Widen
+from bittern.sim.bench import run_stream, run_streams
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+@pytest.mark.parametrize("stall", [0, 0.5])
+def test_queue(depth, stall):
+    sent = list(range(40))
+    run = run_stream(Queue(unsigned(8), depth), sent, outputs=40, seed=depth, stall=stall)
+    assert run.outputs == sent
+    if not stall:
+        assert run.stamps == [k + (1 if depth == 2 else 2) for k in sent]
+
+
+@pytest.mark.parametrize("features", [8, 10, 7, 1])
+@pytest.mark.parametrize(("wide", "narrow"), [(4, 1), (4, 2), (6, 3), (8, 1), (5, 5)])
+@pytest.mark.parametrize("stall", [0, 0.4])
+def test_widen_and_narrow_keep_frames(features, wide, narrow, stall):
+    frames = 4
+    x = np.random.default_rng(features).integers(0, 8, (frames, features))
+
+    def packed(lanes):
+        padded = np.full((frames, -(-features // lanes) * lanes), 5)
+        padded[:, :features] = x
+        return padded.reshape(-1, lanes).tolist()
+
+    for cell, i, o in [(Widen(unsigned(3), features, narrow=narrow, wide=wide), narrow, wide),
+                       (Narrow(unsigned(3), features, wide=wide, narrow=narrow), wide, narrow)]:
+        expected = len(packed(o))
+        run = run_stream(cell, packed(i), outputs=expected, seed=wide, stall=stall)
+        assert np.array_equal(np.array(run.outputs).reshape(frames, -1)[:, :features], x)
+        if not stall:
+            assert run.stamps[-1] - run.stamps[0] <= max(len(packed(i)), expected)
+
+
+@pytest.mark.parametrize("stall", [0, 0.4])
+def test_fork(stall):
+    sent = list(range(30))
+    cell = Fork(data.ArrayLayout(unsigned(5), 1), 3)
+    runs = run_streams(cell, {"i": [[v] for v in sent]}, {f"o{k}": 30 for k in range(3)},
+                       seed=1, stall=stall)
+    assert all([v for (v,) in run.outputs] == sent for run in runs.values())
+
+
+def test_widths_must_divide():
+    with pytest.raises(ValueError, match="narrow must divide wide, not 2 and 5"):
+        Narrow(unsigned(1), 10, wide=5, narrow=2)
+    with pytest.raises(ValueError, match="depth must be at least 2, not 1"):
+        Queue(unsigned(1), 1)
