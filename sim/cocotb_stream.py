@@ -66,6 +66,7 @@ class Sink:
         self.stamps: list[int] = []
         self.held = ""
         self.accepts = self.seen = False
+        self.reports = "BITTERN_PROGRESS" in os.environ
 
     def drive(self) -> None:
         """Set the signals for the next cycle.
@@ -89,7 +90,7 @@ class Sink:
         if self.accepts:
             self.outputs.append(payload)
             self.stamps.append(now)
-            if "BITTERN_PROGRESS" in os.environ and not len(self.outputs) % (self.total // 20 + 1):
+            if self.reports and not len(self.outputs) % (self.total // 20 + 1):
                 print(f"progress {len(self.outputs)} {self.total}", flush=True)
         return self.accepts
 

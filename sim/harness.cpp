@@ -157,7 +157,7 @@ int main(int argc, char** argv) {
     bench.inputs = number(4);
     bench.output_words = (number(5) + 31) / 32;
     bench.outputs = number(6);
-    bench.random.state = number(7) * 0x9E3779B97F4A7C15ULL + 1;  // never 0
+    bench.random.state = (number(7) + 1) * 0x9E3779B97F4A7C15ULL | 1;  // never 0
     bench.limit = number(9);
     bench.given.resize((bench.input_bits + 31) / 32 * bench.inputs);
     std::FILE* inputs = std::fopen(argv[1], "rb");
