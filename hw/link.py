@@ -77,9 +77,9 @@ class Link(wiring.Component):
     lost. Answers go out in the order of the requests, and no faster than the wire: the core is
     stalled meanwhile.
 
-    The core has the first transfer ``3 + ceil(i_bits / 8)`` cycles after the `END` of the request
-    has been received. With frames of 64 bytes in 8 transfers of bytes and out in 10, on an iCE40:
-    330 LUT4, 2 block RAMs of 4 kbit, 52 MHz on a UP5K.
+    `latency` is the cycles from the receiver's ``o.valid``, for the `END` of a request, to the
+    first transfer on ``o``. With 64 bytes in and 10 out, in transfers of a byte, on an iCE40: 330
+    LUT4, 2 block RAMs of 4 kbit, 52 MHz on a UP5K.
 
     Parameters
     ----------
@@ -126,6 +126,7 @@ class Link(wiring.Component):
         self.o_bits, self.o_transfers = o_bits, o_transfers
         self.i_bytes, self.o_bytes = i_transfers * -(-i_bits // 8), o_transfers * -(-o_bits // 8)
         self.identity, self.divisor = identity, divisor
+        self.latency = 2 - (-i_bits // 8)
         super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1),  # type: ignore[call-arg]
                           "o": Out(stream.Signature(unsigned(i_bits))),
                           "i": In(stream.Signature(unsigned(o_bits)))})

@@ -238,10 +238,10 @@ def test_a_port_that_does_not_open_says_why(tmp_path: Path, monkeypatch: Any) ->
 def test_a_port_that_goes_away_says_so() -> None:
     device, host = os.openpty()
     name = os.ttyname(host)
-    os.close(host)
 
     def leave() -> None:
         os.read(device, 100)
+        os.close(host)
         os.close(device)
 
     thread = threading.Thread(target=leave)

@@ -12,6 +12,7 @@ from amaranth.sim import Simulator
 
 from bittern.boards.host import check, frame, stuff, unframe
 from bittern.hw.link import END, ESC, OUTSTANDING, Command, Link, Status
+from bittern.hw.uart import UARTReceiver
 from bittern.sim.pty import AmaranthPins, receive, send
 
 IDENTITY = bytes([END, ESC, 0, 1, 2, 0xDC, 0xDD, 0xFF])
@@ -179,6 +180,33 @@ def test_requests_back_to_back_are_answered_in_order(shape: str) -> None:
     got = bench.run(b"".join(infer(250 + k, p) for k, p in enumerate(payloads)), 6)
     assert got == [ok(250 + k, bench.answer(p)) for k, p in enumerate(payloads)]
     assert bench.seen == [bench.transfers(p) for p in payloads]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_core_has_the_first_transfer_after_the_latency(shape: str) -> None:
+    bench = Bench(*SHAPES[shape])
+    link, taken = bench.link, []
+
+    async def host(ctx: Any) -> None:
+        pins = AmaranthPins(ctx, link)
+        await pins.wait(10)
+        for byte in infer(1, bench.payload())[:-1]:
+            await send(pins, byte, DIVISOR)
+        await ctx.tick()
+        ctx.set(link.rx, 0)  # The start bit of END, whose other bits follow.
+        cycles = 0
+        while not ctx.get(link.o.valid):
+            await ctx.tick()
+            cycles += 1
+            if cycles % DIVISOR == 0 and cycles < 10 * DIVISOR:
+                ctx.set(link.rx, (END << 1 | 1 << 9) >> cycles // DIVISOR & 1)
+        taken.append(cycles)
+
+    sim = Simulator(link)
+    sim.add_clock(1e-6)
+    sim.add_testbench(host)
+    sim.run()
+    assert taken == [UARTReceiver(DIVISOR).latency + link.latency]
 
 
 def test_it_says_what_it_is() -> None:
