@@ -1,4 +1,4 @@
-"""Importers, one for each format of model files: a file becomes a :class:`~bittern.gen.network.Network`."""
+"""Importers, one for each format of model files: a file becomes a `Network`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,47 @@
+"""QONNX: ONNX with the operators Quant, BipolarQuant and Trunc.
+
+The reference is the QONNX executor, which computes in float32, one frame at a time. Here the
+nodes of the file are interpreted symbolically, in order. A value is one of
+
+* a constant, computed now; weights that come out of a quantizer remember their integers;
+* a value of the host: it depends on the input, and no quantizer came yet. The operators are
+  recorded, and `Network.encode` executes them in the reference's arithmetic;
+* a stream: integers on an edge of the graph, and the function that takes them to the reference's
+  floats. Element-wise operators extend the function; a quantizer turns it into thresholds, exactly,
+  because a non-decreasing function of integers in a finite range *is* its thresholds.
+
+``file`` reads the file, ``arithmetic`` is the reference's arithmetic, ``values`` are the values,
+``interpreter`` has one rule for each operator, ``fit`` finds thresholds.
+
+Where scales are powers of two, the floats equal the executor's bit for bit as long as its sums
+stay below 2**24 steps. With other scales its sums of products round at every step, and ours
+once: they may differ in the last bits, never by a step of the integers.
+
+Source: https://github.com/fastmachinelearning/qonnx, docs/qonnx-custom-ops.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bittern.gen.importers.qonnx.file import parse, recognizes
+from bittern.gen.importers.qonnx.interpreter import Interpreter
+
+if TYPE_CHECKING:
+    from bittern.gen.network import Network
+
+__all__ = ["SUFFIXES", "read", "recognizes"]
+
+SUFFIXES: tuple[str, ...] = (".onnx",)
+
+
+def read(data: bytes, name: str) -> Network:
+    """Import the content of an ONNX file.
+
+    Raises
+    ------
+    ValueError
+        If `data` is not a whole ONNX file with one quantized network of supported operators.
+        Nodes that are not supported are all listed, one a line.
+    """
+    return Interpreter(parse(data, name)).network()

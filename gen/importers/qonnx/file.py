@@ -1,0 +1,181 @@
+"""The content of an ONNX file, checked: no ONNX types past this module."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
+
+__all__ = ["LARGEST", "Array", "Content", "MalformedError", "Operation", "UnsupportedError", "parse",
+           "recognizes"]
+
+Array: TypeAlias = NDArray[Any]
+
+LARGEST = 2**25
+"""Elements a tensor may have: a damaged file must not take all memory."""
+
+STANDARD = ("", "ai.onnx")
+QUANTIZED = ("onnx.brevitas", "finn.custom_op.general", "qonnx.custom_op.general")
+
+
+class MalformedError(ValueError):
+    """Something in the file is wrong, and nothing can be said about the rest."""
+
+
+class UnsupportedError(ValueError):
+    """A node cannot be imported; others may be looked at."""
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A node of the file, the one at `index`."""
+
+    index: int
+    name: str
+    op: str
+    opset: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any]
+
+    def attribute(self, name: str, default: Any) -> Any:
+        """Return an attribute, which must be of the type of `default`."""
+        value = self.attributes.get(name, default)
+        if isinstance(value, bytes):
+            value = value.decode(errors="replace")
+        if type(value) is not type(default):
+            raise UnsupportedError(f"attribute {name} is a {type(value).__name__}; "
+                              f"accepted: {type(default).__name__}")
+        return value
+
+    def required(self, name: str, example: Any) -> Any:
+        """Return an attribute the reference has no default for."""
+        if name not in self.attributes:
+            raise UnsupportedError(f"has no attribute {name}; the reference requires it")
+        return self.attribute(name, example)
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """A network as the file has it."""
+
+    name: str
+    input: str
+    shape: tuple[int, ...]
+    output: str
+    constants: dict[str, Array]
+    operations: tuple[Operation, ...]
+
+
+def recognizes(data: bytes) -> bool:
+    """Return whether `data` is an ONNX model."""
+    try:
+        return bool(ModelProto.FromString(data).graph.node)
+    except DecodeError:
+        return False
+
+
+def parse(data: bytes, name: str) -> Content:
+    """Return the content of an ONNX file, or raise :exc:`ValueError`."""
+    try:
+        model = ModelProto.FromString(data)
+    except DecodeError:
+        raise MalformedError(f"{name} is not an ONNX model, or a truncated one") from None
+    graph = model.graph
+    if not graph.node:
+        raise MalformedError(f"{name} is not an ONNX model, or a truncated one: it has no nodes")
+    if graph.sparse_initializer:
+        raise MalformedError(f"{name} has sparse initializers; accepted: dense ones")
+    constants = {t.name: to_array(t, f"initializer {t.name!r}") for t in graph.initializer}
+    inputs = [i for i in graph.input if i.name not in constants]
+    if len(inputs) != 1:
+        raise MalformedError(f"{name} has {len(inputs)} inputs ({listed(i.name for i in inputs)}); "
+                    f"accepted: one")
+    if len(graph.output) != 1:
+        raise MalformedError(f"{name} has {len(graph.output)} outputs "
+                    f"({listed(o.name for o in graph.output)}); accepted: one")
+    opsets = {o.domain: o.version for o in model.opset_import}
+    names: set[str] = set()
+    operations = []
+    for index, node in enumerate(graph.node):
+        clean = re.sub(r"[^A-Za-z0-9_]+", "_", node.name).strip("_") or f"{node.op_type}_{index}"
+        while clean in names:
+            clean = f"{clean}_{index}"
+        names.add(clean)
+        operations.append(operation(node, index, clean, opsets))
+    return Content(name, inputs[0].name, input_shape(inputs[0]), graph.output[0].name, constants,
+                   tuple(operations))
+
+
+def operation(node: onnx.NodeProto, index: int, name: str,
+              opsets: dict[str, int]) -> Operation:
+    """Return a node of the file; one of an unknown domain keeps it in its operator's name."""
+    known = (*STANDARD, *QUANTIZED)
+    op = node.op_type if node.domain in known else f"{node.domain}.{node.op_type}"
+    version = max((opsets[d] for d in STANDARD if d in opsets), default=0)
+    if node.domain in STANDARD and version < 1:
+        raise MalformedError("the file declares no version of the ONNX operators: it is damaged")
+    return Operation(index, name, op, version, tuple(node.input), tuple(node.output),
+                     {a.name: attribute(a, name) for a in node.attribute})
+
+
+def attribute(proto: AttributeProto, node: str) -> Any:
+    """Return the value of an attribute; subgraphs are left as they are: no rule takes them."""
+    try:
+        value = helper.get_attribute_value(proto)
+    except ValueError:
+        raise MalformedError(f"{node}: attribute {proto.name!r} is damaged") from None
+    if isinstance(value, TensorProto):
+        return to_array(value, f"{node}: attribute {proto.name!r}")
+    return list(value) if proto.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
+
+
+def to_array(tensor: TensorProto, what: str) -> Array:
+    """Return a tensor's values: finite or infinite numbers."""
+    if tensor.data_location == TensorProto.EXTERNAL:
+        raise MalformedError(f"{what} is stored in another file; save the model as one file")
+    if any(d < 0 for d in tensor.dims) or prod(tensor.dims) > LARGEST:
+        raise MalformedError(f"{what} has shape {tuple(tensor.dims)}: it is damaged or too large")
+    try:
+        array: Array = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError, AttributeError, NotImplementedError) as error:
+        raise MalformedError(f"{what} is damaged: {str(error).splitlines()[0]}") from None
+    if array.dtype.kind not in "fiu":
+        raise MalformedError(f"{what} has type {array.dtype}; accepted: integers and floats")
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        raise MalformedError(f"{what} has a NaN")
+    return array
+
+
+def input_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    """Return the declared shape of the input, batch axis included."""
+    tensor = value.type.tensor_type
+    if tensor.elem_type != TensorProto.FLOAT:
+        kinds = {v: k for k, v in TensorProto.DataType.items()}
+        raise MalformedError(f"input {value.name!r} has type {kinds.get(tensor.elem_type, 'UNDEFINED')}; "
+                    f"accepted: FLOAT")
+    words = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?"
+             for d in tensor.shape.dim]
+    shape = tuple(d.dim_value for d in tensor.shape.dim)
+    if not shape or min(shape) < 1:
+        raise MalformedError(f"input {value.name!r} has a dynamic shape ({', '.join(words)}); "
+                    f"export the network with a fixed shape and batch 1")
+    if len(shape) > 1 and shape[0] != 1:
+        raise MalformedError(f"input {value.name!r} of shape {shape} has batch size {shape[0]}; "
+                    f"export the network with batch 1")
+    if prod(shape) > LARGEST:
+        raise MalformedError(f"input {value.name!r} of shape {shape} is too large")
+    return shape
+
+
+def listed(names: Any) -> str:
+    """Return names for a message, a few of them."""
+    shown = [repr(n) for _, n in zip(range(5), names, strict=False)]
+    return ", ".join(shown) + (", …" if len(shown) == 5 else "")

@@ -1,0 +1,136 @@
+"""The graph under construction, and what becomes of streams in it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bittern.gen.importers.qonnx.file import LARGEST, UnsupportedError
+from bittern.gen.importers.qonnx.fit import fit
+from bittern.gen.importers.qonnx.values import Lattice, Stream
+from bittern.gen.ir import INPUT, Graph, Layer, Node, Tensor
+from bittern.gen.layers.dense import Dense
+from bittern.gen.layers.requantize import Requantize
+from bittern.hw.ints import Ints, frozen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from bittern.gen.importers.qonnx.file import Array
+
+__all__ = ["Builder"]
+
+TABLE = 2**22
+"""Values looked at to find out whether they are equally spaced."""
+
+
+class Builder:
+    """A graph that grows; at the end, what the output does not need is left out."""
+
+    def __init__(self) -> None:
+        self.types: dict[str, Tensor] = {}
+        self.nodes: dict[str, Node] = {}
+        self.lattices: dict[str, Lattice] = {}
+        self.wishes: dict[str, str] = {}
+
+    def stream(self, edge: str, shape: tuple[int, ...], lattice: Lattice) -> Stream:
+        """Return the stream of an edge whose integers stand for the points of `lattice`."""
+        self.lattices[edge] = lattice
+        return points(edge, shape, lattice)
+
+    def add(self, name: str, layer: Layer, *inputs: str) -> str:
+        """Append a node and return its edge; where `name` is taken, another one."""
+        edge = unique(name, self.types)
+        self.types[edge] = layer.infer(*(self.types[i] for i in inputs))
+        self.nodes[edge] = Node(edge, layer, inputs)
+        self.wishes[edge] = name
+        return edge
+
+    def requantize(self, x: Stream, codes: Callable[[Array], Ints], name: str) -> str:
+        """Append thresholds that turn the integers of `x` into `codes` of its floats."""
+        edge, sign = x.edge, np.ones(x.size, np.int64)
+
+        def function(q: Ints) -> Ints:
+            return codes(x.run(q * sign)).reshape(q.shape)
+
+        tensor = self.types[edge]
+        first, last = function(np.array([[tensor.lo], [tensor.hi]]) * sign)
+        if (first > last).any():
+            sign = np.where(first > last, -1, 1)
+            edge = self.negate(edge, sign, name)
+        tensor = self.types[edge]
+        return self.add(name, Requantize(fit(function, tensor.lo, tensor.hi, x.size)), edge)
+
+    def negate(self, edge: str, sign: Ints, name: str) -> str:
+        """Return an edge like `edge` with some channels negated, for functions that decrease."""
+        node = self.nodes.get(edge)
+        if node is not None and isinstance(node.layer, Dense):
+            dense = Dense(frozen(node.layer.weights * sign[:, np.newaxis]),
+                          frozen(node.layer.bias * sign))
+            negated = self.add(self.wishes[edge], dense, *node.inputs)
+        else:
+            if sign.size**2 > LARGEST:
+                raise UnsupportedError(f"decreases in {(sign < 0).sum()} channels; accepted: directly "
+                                  f"after MatMul or Gemm")
+            negated = self.add(f"{name}_negate", Dense(frozen(np.diag(sign)),
+                                                       frozen(np.zeros_like(sign))), edge)
+        self.lattices[negated] = replace(self.lattices[edge],
+                                         scale=self.lattices[edge].scale * sign)
+        return negated
+
+    def exact(self, x: Stream, name: str) -> Stream:
+        """Return a stream of the values of `x` with nothing pending, or say that there is none."""
+        if not x.pending:
+            return x
+        tensor, lattice = self.types[x.edge], x.lattice
+        q = np.arange(tensor.lo, tensor.hi + 1)
+        if q.size * x.size > TABLE:
+            raise UnsupportedError(f"its input is not quantized after {q.size} values of each of "
+                              f"{x.size} channels were computed with; accepted: Quant before it")
+
+        def codes(y: Array) -> Ints:
+            return np.rint(y.reshape(len(y), -1) / lattice.scale).astype(np.int64)
+
+        values = x.run(q[:, np.newaxis] + np.zeros(x.size, np.int64))
+        table = codes(values)
+        multiples = Lattice(lattice.scale, 1, np.zeros(x.size, np.int64))
+        if not np.array_equal(multiples(table), values.reshape(table.shape)):
+            raise UnsupportedError("its input is not a multiple of the scale of the last quantizer; "
+                              "accepted: Quant before it")
+        steps = np.diff(table, axis=0)
+        if steps.size and (steps == steps[0, 0]).all() and steps[0, 0] > 0:
+            step = int(steps[0, 0])
+            return points(x.edge, x.shape,
+                          Lattice(lattice.scale, step, table[0] - step * tensor.lo))
+        return self.stream(self.requantize(x, codes, f"{name}_input"), x.shape, multiples)
+
+    def finish(self, output: str) -> tuple[Graph, dict[str, str]]:
+        """Return the graph that drives the edge `output`, and what its integers stand for."""
+        needed = {output}
+        for node in reversed(self.nodes.values()):
+            if node.name in needed:
+                needed.update(node.inputs)
+        names = {INPUT: INPUT}
+        for edge in self.nodes:
+            if edge in needed:
+                names[edge] = unique(self.wishes[edge], names.values())
+        nodes = tuple(Node(names[edge], node.layer, tuple(names[i] for i in node.inputs))
+                      for edge, node in self.nodes.items() if edge in needed)
+        return (Graph(self.types[INPUT], nodes),
+                {name: str(self.lattices[edge]) for edge, name in names.items()})
+
+
+def points(edge: str, shape: tuple[int, ...], lattice: Lattice) -> Stream:
+    """Return a stream with nothing pending."""
+    return Stream(edge, shape, lambda q: lattice(q).reshape(len(q), *shape), lattice)
+
+
+def unique(name: str, taken: Collection[str]) -> str:
+    """Return `name`, or if it is taken, `name` with a number."""
+    candidate, number = name, 1
+    while candidate in taken:
+        number += 1
+        candidate = f"{name}_{number}"
+    return candidate
