@@ -87,6 +87,10 @@ class Layer(ABC):
         """Return the hardware: streams ``i`` (``i0``, ``i1`` … if several) and ``o``."""
 
     @abstractmethod
+    def cycles(self, fold: Fold, *xs: Tensor) -> int:
+        """Return the cycles from a frame to the next."""
+
+    @abstractmethod
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
         """Return when `build` takes inputs and gives outputs."""
 

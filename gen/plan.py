@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Placed", "Plan", "fits", "fold_to", "make_plan"]
 
+HASTE = 4
+"""How many times faster than it needs to be a layer may be."""
+SLOW = 1e9
+"""Weight of cells between layers that are too slow: more than any hardware."""
+
 FULL = 0.75
 """Share of a device's LUTs that a plan fills: fuller ones route slowly, and to slow clocks."""
 
@@ -217,50 +222,58 @@ def _timing(cells: Sequence[Placed], transfers_out: int) -> Timing:
 def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     """Return the plan with the least hardware that takes a frame every `cycles` cycles.
 
-    Where a layer cannot be that fast it is as fast as it can. Fold by fold, from the input to the
-    output and until nothing changes, each layer takes what is cheapest beside its neighbours.
+    Where a layer cannot be that fast it is as fast as it can. Dynamic programming from the input to
+    the output: for each number of lanes that a node may give, the cheapest way to get there, with
+    what stands between layers of different lanes. (An edge with several readers has the lanes that
+    suit the last of them.)
     """
     types = graph.types()
-    options: dict[str, list[Fold]] = {}
-    for node in graph.nodes:
-        xs = [types[i] for i in node.inputs]
-        all_folds = node.layer.folds(*xs)
-        needs = {f: node.layer.timing(f, *xs).cycles for f in all_folds}
-        within = [f for f in all_folds if needs[f] <= cycles]
-        options[node.name] = within or [min(all_folds, key=lambda f: needs[f])]
-    block = 0.5 * target.lut4 / target.bram # a block weighs as much as the LUTs of its share
-
-    @cache
-    def own(name: str, fold: Fold) -> float:
-        node = next(n for n in graph.nodes if n.name == name)
-        return weight(node.layer.cost(fold, *(types[i] for i in node.inputs)))
+    block = 0.5 * target.lut4 / target.bram # a block weighs as much as half the LUTs beside it
 
     def weight(cost: Cost) -> float:
         return cost.lut4 + 0.25 * cost.ff + block * cost.blocks(target)
 
+    def options(node: Node, xs: list[Tensor]) -> list[Fold]:
+        if isinstance(node.layer, Requantize) and node.inputs[0] != INPUT:
+            # directly behind its source, in the same lanes
+            return [Fold(pe, pe) for pe in best[node.inputs[0]]]
+        needs = {f: node.layer.cycles(f, *xs) for f in node.layer.folds(*xs)}
+        within = max((n for n in needs.values() if n <= cycles), default=min(needs.values()))
+        # what is far faster than needed is larger too, and would only take time to estimate
+        return [f for f, n in needs.items() if within / HASTE <= n <= within]
+
     @cache
-    def between(edge: str, wide: int, needed: int) -> float:
-        cells = list(_route("", "", types[edge], wide, needed, cut=True))
-        slow = any(isinstance(c.promise, Steps) and c.promise.cycles > cycles for c in cells)
-        return sum(weight(c.cost) for c in cells) + slow * 1e9
+    def reach(edge: str, needed: int, *, directly: bool) -> tuple[float, int]:
+        """Return what it costs to have `edge` in `needed` lanes, and the lanes it is given in."""
+        if directly:
+            return best[edge][needed][0], needed
+        found = []
+        for lanes, (cost, *_) in best[edge].items():
+            cells = list(_route("", "", types[edge], lanes, needed, cut=True))
+            slow = any(isinstance(c.promise, Steps) and c.promise.cycles > cycles for c in cells)
+            found.append((cost + sum(weight(c.cost) for c in cells) + slow * SLOW, lanes))
+        return min(found)
 
-    folds = {name: min(f, key=lambda x: own(name, x)) for name, f in options.items()}
-    for _ in range(4):
-        before = dict(folds)
-        for node in graph.nodes:
-            def total(fold: Fold, node: Node = node) -> float:
-                return (own(node.name, fold)
-                        + sum(between(e, folds[e].pe, fold.simd) for e in node.inputs if e != INPUT)
-                        + sum(between(node.name, fold.pe, folds[c.name].simd)
-                              for c in graph.consumers(node.name)))
-
-            if isinstance(node.layer, Requantize) and node.inputs[0] != INPUT:
-                n = folds[node.inputs[0]].pe # beside its source, so that nothing is between
-                folds[node.name] = Fold(n, n)
-            else:
-                folds[node.name] = min(options[node.name], key=total)
-        if folds == before:
-            break
+    best: dict[str, dict[int, tuple[float, Fold, list[int]]]] = {}
+    for node in graph.nodes:
+        xs = [types[i] for i in node.inputs]
+        ways: dict[int, tuple[float, Fold, list[int]]] = {}
+        for fold in options(node, xs):
+            cost, given = weight(node.layer.cost(fold, *xs)), []
+            for edge in node.inputs:
+                more, lanes = (0.0, 0) if edge == INPUT else reach(
+                    edge, fold.simd, directly=isinstance(node.layer, Requantize))
+                cost += more
+                given.append(lanes)
+            if fold.pe not in ways or cost < ways[fold.pe][0]:
+                ways[fold.pe] = cost, fold, given
+        best[node.name] = ways
+    folds: dict[str, Fold] = {}
+    wanted = {graph.output: min(best[graph.output], key=lambda pe: best[graph.output][pe][0])}
+    for node in reversed(graph.nodes):
+        _, folds[node.name], given = best[node.name][wanted[node.name]]
+        for edge, lanes in zip(node.inputs, given, strict=True):
+            wanted.setdefault(edge, lanes)
     return Plan(graph, folds)
 
 
@@ -278,19 +291,20 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
     """
     if fps is None:
         cycles = max(graph.input.size, 1)
-        while not fits(plan := fold_to(graph, cycles, target), target):
-            if cycles > 1 << 40:
-                raise ValueError(_too_large(plan, target))
+        plan = fold_to(graph, cycles, target)
+        while not fits(plan, target):
+            slowest = plan.steps
             cycles *= 2
+            plan = fold_to(graph, cycles, target)
+            if plan.steps == slowest:
+                raise ValueError(_too_large(plan, target))
         return plan
     if fps == float("inf"):
         slow, fast = make_plan(graph, target).steps, 1
         while fast < slow:
             middle = (fast + slow) // 2
-            if fits(fold_to(graph, middle, target), target):
-                slow = middle
-            else:
-                fast = middle + 1
+            fast, slow = ((fast, middle) if fits(fold_to(graph, middle, target), target)
+                          else (middle + 1, slow))
         return fold_to(graph, slow, target)
     if fps <= 0:
         raise ValueError(f"the rate must be above 0 frames a second, not {fps:g}")

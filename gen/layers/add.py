@@ -40,6 +40,9 @@ class Add(Layer):
         x0, x1 = xs
         return Adder((x0.lo, x0.hi), (x1.lo, x1.hi), pe=fold.pe)
 
+    def cycles(self, fold: Fold, *xs: Tensor) -> int:
+        return transfers(xs[0].size, fold.pe)
+
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
         count = transfers(xs[0].size, fold.pe)
         return Steps((True,) * count, (True,) * count, Adder.latency)

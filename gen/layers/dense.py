@@ -68,6 +68,10 @@ class Dense(Layer):
         return MatrixVectorUnit(self.weights, self.bias, self.format, x=x.element, lo=y.lo,
                                 hi=y.hi, pe=fold.pe, simd=fold.simd, block=self._in_blocks(fold))
 
+    def cycles(self, fold: Fold, *xs: Tensor) -> int:
+        in_folds, out_folds = self._folds(fold)
+        return in_folds * out_folds
+
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
         (x,) = xs
         in_folds, out_folds = self._folds(fold)

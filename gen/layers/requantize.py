@@ -46,6 +46,9 @@ class Requantize(Layer):
         (x,) = xs
         return Requantizer(self.spec, lo=x.lo, hi=x.hi, features=x.size, pe=fold.pe)
 
+    def cycles(self, fold: Fold, *xs: Tensor) -> int:
+        return transfers(xs[0].size, fold.pe)
+
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
         folds = transfers(xs[0].size, fold.pe)
         return Steps((True,) * folds, (True,) * folds, self.spec.latency(folds))

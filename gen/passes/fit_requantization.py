@@ -93,12 +93,12 @@ class _Corners:
 
     def scale(self, shift: int) -> tuple[int, int] | None:
         """Return the least multiplier, and a bias, or None."""
-        above, below = self.acc[self.y > self.lo], self.acc[self.y < self.hi]
-        if not len(above) or not len(below):
+        if self.y[0] == self.y[-1]:
             return self._bias(0, shift)
-        # From two corners far apart: what the multiplier must be between.
-        reach, rise = int(above[-1] - below[0]), int(self.y[-1] - self.y[0])
-        least = max(-(-(((rise - 1) << shift) + 1) // reach), 0) if reach > 0 else 0
+        # from before the first rise to the last one, the rise is known but for the fractions
+        reach = int(self.acc[np.argmax(self.y == self.y[-1])] - self.acc[self.y == self.y[0]][-1])
+        rise = int(self.y[-1] - self.y[0])
+        least = -(-(((rise - 1) << shift) + 1) // reach)
         for multiplier in range(least, least + MULTIPLIERS):
             if found := self._bias(multiplier, shift):
                 return found
