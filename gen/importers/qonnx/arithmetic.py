@@ -115,7 +115,8 @@ def uniform(scale: Array, zero: Array, bits: Array, *, signed: bool, narrow: boo
         rounding(mode))
     if signed and (bits == 1).any():
         if (bits != 1).any():
-            raise UnsupportedError("bit width is 1 in some channels only; accepted: in all or in none")
+            raise UnsupportedError("bit width is 1 in some channels only; accepted: in all or in "
+                                   "none")
         return Quantizer(lambda x: (x / scale + zero >= 0).astype(np.int64), factor, offset - 1, 2,
                          0, 1)
     low, high = bounds(bits, signed=signed, narrow=narrow)

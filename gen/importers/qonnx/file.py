@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
-__all__ = ["LARGEST", "Array", "Content", "MalformedError", "Operation", "UnsupportedError", "parse",
-           "recognizes"]
+__all__ = ["LARGEST", "Array", "Content", "MalformedError", "Operation", "UnsupportedError",
+           "parse", "recognizes"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -51,8 +51,8 @@ class Operation:
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         if type(value) is not type(default):
-            raise UnsupportedError(f"attribute {name} is a {type(value).__name__}; "
-                              f"accepted: {type(default).__name__}")
+            raise UnsupportedError(f"attribute {name} is a {type(value).__name__}; accepted: "
+                                   f"{type(default).__name__}")
         return value
 
     def required(self, name: str, example: Any) -> Any:
@@ -88,6 +88,8 @@ def parse(data: bytes, name: str) -> Content:
         model = ModelProto.FromString(data)
     except DecodeError:
         raise MalformedError(f"{name} is not an ONNX model, or a truncated one") from None
+    if not is_text(model):
+        raise MalformedError(f"{name} is damaged: a name in it is not text")
     graph = model.graph
     if not graph.node:
         raise MalformedError(f"{name} is not an ONNX model, or a truncated one: it has no nodes")
@@ -96,11 +98,11 @@ def parse(data: bytes, name: str) -> Content:
     constants = {t.name: to_array(t, f"initializer {t.name!r}") for t in graph.initializer}
     inputs = [i for i in graph.input if i.name not in constants]
     if len(inputs) != 1:
-        raise MalformedError(f"{name} has {len(inputs)} inputs ({listed(i.name for i in inputs)}); "
-                    f"accepted: one")
+        raise MalformedError(f"{name} has {len(inputs)} inputs "
+                             f"({listed(i.name for i in inputs)}); accepted: one")
     if len(graph.output) != 1:
         raise MalformedError(f"{name} has {len(graph.output)} outputs "
-                    f"({listed(o.name for o in graph.output)}); accepted: one")
+                             f"({listed(o.name for o in graph.output)}); accepted: one")
     opsets = {o.domain: o.version for o in model.opset_import}
     names: set[str] = set()
     operations = []
@@ -114,11 +116,23 @@ def parse(data: bytes, name: str) -> Content:
                    tuple(operations))
 
 
+def is_text(message: Message) -> bool:
+    """Return whether all strings in `message` are UTF-8: protobuf returns bytes where not."""
+    for field, value in message.ListFields():
+        values = [value] if isinstance(value, (str, bytes, Message)) else value
+        if field.type == field.TYPE_STRING and any(isinstance(v, bytes) for v in values):
+            return False
+        if field.type == field.TYPE_MESSAGE and not all(map(is_text, values)):
+            return False
+    return True
+
+
 def operation(node: onnx.NodeProto, index: int, name: str,
               opsets: dict[str, int]) -> Operation:
     """Return a node of the file; one of an unknown domain keeps it in its operator's name."""
     known = (*STANDARD, *QUANTIZED)
     op = node.op_type if node.domain in known else f"{node.domain}.{node.op_type}"
+    op = re.sub(r"[^!-~]+", "?", op)
     version = max((opsets[d] for d in STANDARD if d in opsets), default=0)
     if node.domain in STANDARD and version < 1:
         raise MalformedError("the file declares no version of the ONNX operators: it is damaged")
@@ -159,17 +173,17 @@ def input_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
     tensor = value.type.tensor_type
     if tensor.elem_type != TensorProto.FLOAT:
         kinds = {v: k for k, v in TensorProto.DataType.items()}
-        raise MalformedError(f"input {value.name!r} has type {kinds.get(tensor.elem_type, 'UNDEFINED')}; "
-                    f"accepted: FLOAT")
+        raise MalformedError(f"input {value.name!r} has type "
+                             f"{kinds.get(tensor.elem_type, 'UNDEFINED')}; accepted: FLOAT")
     words = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?"
              for d in tensor.shape.dim]
     shape = tuple(d.dim_value for d in tensor.shape.dim)
     if not shape or min(shape) < 1:
         raise MalformedError(f"input {value.name!r} has a dynamic shape ({', '.join(words)}); "
-                    f"export the network with a fixed shape and batch 1")
+                             "export the network with a fixed shape and batch 1")
     if len(shape) > 1 and shape[0] != 1:
         raise MalformedError(f"input {value.name!r} of shape {shape} has batch size {shape[0]}; "
-                    f"export the network with batch 1")
+                             "export the network with batch 1")
     if prod(shape) > LARGEST:
         raise MalformedError(f"input {value.name!r} of shape {shape} is too large")
     return shape

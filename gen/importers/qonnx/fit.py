@@ -31,7 +31,7 @@ def fit(function: Callable[[Ints], Ints], lo: int, hi: int, size: int) -> Thresh
     levels = np.arange(first, max(last, first + 1)) + 1
     if levels.size * size > LARGEST:
         raise UnsupportedError(f"needs {levels.size} thresholds in each of {size} channels; "
-                          f"accepted: {LARGEST} in all")
+                               f"accepted: {LARGEST} in all")
     span = hi - lo + 1
     cheap = span * size <= CHUNK or span <= levels.size * span.bit_length()
     values = (tabulate if cheap else bisect)(function, lo, hi, size, levels)

@@ -72,8 +72,8 @@ class Builder:
             negated = self.add(self.wishes[edge], dense, *node.inputs)
         else:
             if sign.size**2 > LARGEST:
-                raise UnsupportedError(f"decreases in {(sign < 0).sum()} channels; accepted: directly "
-                                  f"after MatMul or Gemm")
+                raise UnsupportedError(f"decreases in {(sign < 0).sum()} channels; accepted: "
+                                       "directly after MatMul or Gemm")
             negated = self.add(f"{name}_negate", Dense(frozen(np.diag(sign)),
                                                        frozen(np.zeros_like(sign))), edge)
         self.lattices[negated] = replace(self.lattices[edge],
@@ -87,8 +87,8 @@ class Builder:
         tensor, lattice = self.types[x.edge], x.lattice
         q = np.arange(tensor.lo, tensor.hi + 1)
         if q.size * x.size > TABLE:
-            raise UnsupportedError(f"its input is not quantized after {q.size} values of each of "
-                              f"{x.size} channels were computed with; accepted: Quant before it")
+            raise UnsupportedError(f"its input has {q.size} possible values in each of {x.size} "
+                                   "channels and is not quantized; accepted: Quant before it")
 
         def codes(y: Array) -> Ints:
             return np.rint(y.reshape(len(y), -1) / lattice.scale).astype(np.int64)
@@ -97,8 +97,8 @@ class Builder:
         table = codes(values)
         multiples = Lattice(lattice.scale, 1, np.zeros(x.size, np.int64))
         if not np.array_equal(multiples(table), values.reshape(table.shape)):
-            raise UnsupportedError("its input is not a multiple of the scale of the last quantizer; "
-                              "accepted: Quant before it")
+            raise UnsupportedError("its input is not a multiple of the scale of the last "
+                                   "quantizer; accepted: Quant before it")
         steps = np.diff(table, axis=0)
         if steps.size and (steps == steps[0, 0]).all() and steps[0, 0] > 0:
             step = int(steps[0, 0])

@@ -67,8 +67,8 @@ class Interpreter:
         for o in content.operations:
             for name in o.inputs:
                 if name and name not in values:
-                    raise MalformedError(f"{content.name}: node {o.name} reads {name!r}, "
-                                f"which no node before it makes")
+                    raise MalformedError(f"{content.name}: node {o.name} reads {name!r}, which no "
+                                         "node before it makes")
             value = None
             if all(values[name] is not None for name in o.inputs if name):
                 try:
@@ -76,7 +76,8 @@ class Interpreter:
                         value = self.execute(o, [values[n] if n else None
                                                  for n in o.inputs])
                 except MalformedError as fault:
-                    raise MalformedError(f"{content.name}: node {o.name} ({o.op}): {fault}") from None
+                    raise MalformedError(f"{content.name}: node {o.name} ({o.op}): "
+                                         f"{fault}") from None
                 except UnsupportedError as problem:
                     problems.append(f"{o.name} ({o.op}): {problem}")
                 except (ArithmeticError, LookupError, MemoryError, TypeError, AttributeError,
@@ -85,13 +86,14 @@ class Interpreter:
                                     f"are of the wrong kind ({' '.join(str(error).split())})")
             for position, name in enumerate(o.outputs):
                 if name in values:
-                    raise MalformedError(f"{content.name}: node {o.name} makes {name!r} a second time")
+                    raise MalformedError(f"{content.name}: node {o.name} makes {name!r} a second "
+                                         "time")
                 if name:
                     values[name] = value if position == 0 else None
         if problems:
-            count = f"{len(problems)} node{'s are' if len(problems) > 1 else ' is'}"
-            raise UnsupportedError("\n  ".join([f"cannot import {content.name}: {count} not supported",
-                                           *problems]))
+            heading = (f"cannot import {content.name}: {len(problems)} "
+                       f"node{'s are' if len(problems) > 1 else ' is'} not supported")
+            raise UnsupportedError("\n  ".join([heading, *problems]))
         if content.output not in values:
             raise MalformedError(f"{content.name}: no node makes the output {content.output!r}")
         return self.finish(values[content.output])
@@ -107,8 +109,8 @@ class Interpreter:
         elif o.op in RULES:
             value = RULES[o.op](self, o, *xs)
         else:
-            raise UnsupportedError(f"unknown operator; accepted: "
-                              f"{', '.join(sorted((*RULES, *SHAPE_RULES)))}")
+            raise UnsupportedError("unknown operator; accepted: "
+                                   f"{', '.join(sorted((*RULES, *SHAPE_RULES)))}")
         if isinstance(value, Constant):
             self.rules[o.index] = "constant"
         elif isinstance(value, Host):
@@ -128,8 +130,8 @@ class Interpreter:
         if self.input is None or not isinstance(output, Stream):
             reason = (f"{self.float_weights[0]} has float weights" if self.float_weights else
                       "there is no quantizer between its input and its output")
-            raise MalformedError(f"{name}: the network is not quantized: {reason}; "
-                        f"export it with Quant or BipolarQuant nodes for weights and activations")
+            raise MalformedError(f"{name}: the network is not quantized: {reason}; export it with "
+                                 "Quant or BipolarQuant nodes for weights and activations")
         self.took(output, "host: after the graph")
         graph, formats = self.builder.finish(output.edge)
         rules = tuple(Rule(o.name, o.op, self.rules[o.index]) for o in self.content.operations)
@@ -144,8 +146,8 @@ class Interpreter:
             lambda v: v, x, Constant(np.empty((1,) * rank, np.float32)))
         shape = broadcast(x, Constant(np.empty(quantizer.shape)))
         if shape != x.shape:
-            raise UnsupportedError(f"has parameters of shape {quantizer.shape} for a tensor of shape "
-                              f"{x.shape}; accepted: shapes that broadcast to it")
+            raise UnsupportedError(f"has parameters of shape {quantizer.shape} for a tensor of "
+                                   f"shape {x.shape}; accepted: shapes that broadcast to it")
         offset = np.broadcast_to(quantizer.offset, shape)
         scale = np.broadcast_to(quantizer.scale, shape)
         if isinstance(x, Constant):
@@ -207,8 +209,8 @@ class Interpreter:
     def dense(self, o: Operation, x: Variable, weights: Constant) -> Variable:
         """Multiply a row by a matrix: exactly where it is a stream of integers."""
         if len(weights.shape) != 2 or weights.shape[0] != (x.shape or (0,))[-1]:
-            raise UnsupportedError(f"multiplies shapes {x.shape} and {weights.shape}; "
-                              f"accepted: (1, inputs) and (inputs, outputs)")
+            raise UnsupportedError(f"multiplies shapes {x.shape} and {weights.shape}; accepted: "
+                                   "(1, inputs) and (inputs, outputs)")
         if weights.integers is None:
             self.float_weights.append(o.name)
         shape = (*x.shape[:-1], weights.shape[1])
@@ -223,7 +225,8 @@ class Interpreter:
         self.took(x, f"folded into the input of {o.name}")
         lattice = exact.lattice
         if (lattice.scale != lattice.scale[0]).any():
-            raise UnsupportedError("the scale of its input differs by channel; accepted: one scale")
+            raise UnsupportedError("the scale of its input differs by channel; accepted: one "
+                                   "scale")
         self.rules[o.index] = "dense"
         layer = Dense(frozen(integers.T * lattice.step), frozen(lattice.offset @ integers))
         edge = self.builder.add(o.name, layer, exact.edge)
@@ -241,7 +244,7 @@ class Interpreter:
         a, b = (self.builder.exact(v, o.name) for v in (x, y))
         if a.lattice.step != b.lattice.step or (a.lattice.scale != b.lattice.scale).any():
             raise UnsupportedError(f"adds quantized values of different scales ({a.lattice} and "
-                              f"{b.lattice}); accepted: the same scale")
+                                   f"{b.lattice}); accepted: the same scale")
         for v in (x, y):
             self.took(v, f"folded into the input of {o.name}")
         self.rules[o.index] = "add"
@@ -287,11 +290,12 @@ class Interpreter:
         gain, bias, mean, variance = (constant(p, "parameter") for p in parameters)
         channels = x.shape[1] if len(x.shape) > 1 else 0
         if any(p.shape != (channels,) for p in (gain, bias, mean, variance)):
-            raise UnsupportedError(f"has parameters of shape {gain.shape} for activations of shape "
-                              f"{x.shape}; accepted: one for each channel, axis 1")
+            raise UnsupportedError(f"has parameters of shape {gain.shape} for activations of "
+                                   f"shape {x.shape}; accepted: one for each channel, axis 1")
         factor, addend = batch_norm(gain, bias, mean, variance, o.attribute("epsilon", 1e-5))
         if not (np.isfinite(factor).all() and np.isfinite(addend).all()):
-            raise MalformedError("variance must not be negative, nor so small that its inverse is infinite")
+            raise MalformedError("variance must not be negative, nor so small that its inverse "
+                                 "is infinite")
         column = (channels, *(1 for _ in x.shape[2:]))
         return elementwise(lambda v, f, a: v * f + a, x, Constant(factor.reshape(column)),
                            Constant(addend.reshape(column)))
@@ -385,12 +389,12 @@ def integers_of(weights: Constant) -> tuple[Ints, Array]:
     """Return the integers of weights ``(inputs, outputs)`` and the scale of each output."""
     if weights.integers is not None and weights.scale is not None:
         if (weights.scale != weights.scale[:1]).any():
-            raise UnsupportedError("the scale of its weights differs by input; "
-                              "accepted: one scale, or one for each output")
+            raise UnsupportedError("the scale of its weights differs by input; accepted: one "
+                                   "scale, or one for each output")
         return weights.integers, weights.scale[0]
     if (np.abs(weights.array) > 2**15).any() or (weights.array != np.round(weights.array)).any():
-        raise UnsupportedError("has float weights; accepted: weights out of Quant or BipolarQuant, or "
-                          "integers of at most 16 bits")
+        raise UnsupportedError("has float weights; accepted: weights out of Quant or "
+                               "BipolarQuant, or integers of at most 16 bits")
     return weights.array.astype(np.int64), np.ones(weights.shape[1])
 
 

@@ -38,7 +38,7 @@ def numbers(value: Value | None, what: str) -> list[int]:
     array = constant(value, what)
     if array.dtype.kind not in "iu" or array.size > 32:
         raise UnsupportedError(f"{what} has type {array.dtype} and {array.size} elements; "
-                          f"accepted: a few integers")
+                               "accepted: a few integers")
     return [int(i) for i in array.ravel()]
 
 
@@ -111,7 +111,8 @@ def gather(o: Operation, x: Value, indices: Value) -> Value:
     source, at = known(x, "data"), constant(indices, "indices")
     axis = axis_of(o.attribute("axis", 0), len(source.shape))
     if at.dtype.kind not in "iu" or at.size * source.array.size > LARGEST:
-        raise UnsupportedError(f"has {at.size} indices of type {at.dtype}; accepted: a few integers")
+        raise UnsupportedError(f"has {at.size} indices of type {at.dtype}; accepted: a few "
+                               "integers")
     return source.rearranged(lambda array: np.take(array, at, axis))
 
 
@@ -172,7 +173,8 @@ def squeeze(o: Operation, x: Value, axes: Value | None = None) -> Value:
     ones = [i for i, n in enumerate(x.shape) if n == 1]
     gone = {axis_of(a, len(x.shape)) for a in axes_of(o, axes, ones)}
     if not gone <= set(ones):
-        raise UnsupportedError(f"squeezes axes {sorted(gone)} of shape {x.shape}; accepted: axes of 1")
+        raise UnsupportedError(f"squeezes axes {sorted(gone)} of shape {x.shape}; accepted: axes "
+                               "of 1")
     return reshaped(x, tuple(n for i, n in enumerate(x.shape) if i not in gone))
 
 
@@ -200,8 +202,8 @@ def transpose(o: Operation, x: Value) -> Value:
         return Host(shape, lambda v: x.run(v).transpose(axes))
     kept = [i for i in order if x.shape[i] > 1]
     if kept != sorted(kept):
-        raise UnsupportedError(f"changes the order of activations of shape {x.shape}; "
-                          f"accepted: moving dimensions of 1")
+        raise UnsupportedError(f"changes the order of activations of shape {x.shape}; accepted: "
+                               "moving dimensions of 1")
     return reshaped(x, shape)
 
 

@@ -141,9 +141,10 @@ def elementwise(function: Callable[..., Array], *values: Value) -> Value:
     if not streams:
         return Host(shape, run)
     if len(streams) > 1 or any(isinstance(v, Host) for v in values):
-        raise UnsupportedError("combines two values that depend on the input; accepted: Add of two "
-                          "quantized ones of the same scale")
+        raise UnsupportedError("combines two values that depend on the input; accepted: Add of "
+                               "two quantized ones of the same scale")
     if prod(shape) != prod(streams[0].shape):
         raise UnsupportedError(f"repeats elements: shape {streams[0].shape} becomes {shape}; "
-                          f"accepted: constants that broadcast to the shape of the activations")
+                               "accepted: constants that broadcast to the shape of the "
+                               "activations")
     return replace(streams[0], shape=shape, run=run)
