@@ -14,8 +14,9 @@ nodes of the file are interpreted symbolically, in order. A value is one of
 ``interpreter`` has one rule for each operator, ``fit`` finds thresholds.
 
 Where scales are powers of two, the floats equal the executor's bit for bit as long as its sums
-stay below 2**24 steps. With other scales its sums of products round at every step, and ours
-once: they may differ in the last bits, never by a step of the integers.
+stay below 2**24 steps. With other scales, and in Gemm with a bias that is not quantized, its sums
+round at every step and ours once: floats may differ in their last bits, integers only where such
+a bit decides a tie of the reference. The same holds for Gemm before the first quantizer.
 
 Source: https://github.com/fastmachinelearning/qonnx, docs/qonnx-custom-ops.
 """
