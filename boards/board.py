@@ -7,6 +7,8 @@ from enum import Enum
 from pkgutil import resolve_name
 from typing import Any
 
+from bittern.gen.cost import Target
+
 __all__ = ["Board", "Family", "Flash", "Resources"]
 
 
@@ -70,3 +72,9 @@ class Board:
     def platform(self) -> Any:
         """Return a new Amaranth platform: the pins of the board."""
         return resolve_name(self.platform_class)()
+
+    def target(self, clock_mhz: float | None = None) -> Target:
+        """Return what a plan may use, at `clock_mhz` or the board's default."""
+        has = self.resources
+        return Target(self.title, has.lut4, has.bram, has.dsp, has.bram_bits, has.bram_width,
+                      self.clock_mhz if clock_mhz is None else clock_mhz)

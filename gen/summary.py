@@ -1,0 +1,156 @@
+"""Summary: what there is to tell of a network, its layers and its plan, as JSON can hold it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from bittern.gen.layers import Dense, Requantize
+from bittern.gen.timing import Steps
+from bittern.hw.scale import Scale
+from bittern.hw.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from bittern.gen.cost import Target
+    from bittern.gen.ir import Graph, Layer, Tensor
+    from bittern.gen.network import Network
+    from bittern.gen.plan import Plan
+    from bittern.gen.port import Port
+
+__all__ = ["header", "identifier", "summarize_graph", "summarize_network", "summarize_plan", "tensor"]
+
+
+KEYWORDS = frozenset("""
+accept_on alias always always_comb always_ff always_latch and assert assign assume automatic before
+begin bind bins binsof bit break buf bufif0 bufif1 byte case casex casez cell chandle checker class
+clocking cmos config const constraint context continue cover covergroup coverpoint cross deassign
+default defparam design disable dist do edge else end endcase endchecker endclass endclocking
+endconfig endfunction endgenerate endgroup endinterface endmodule endpackage endprimitive endprogram
+endproperty endspecify endsequence endtable endtask enum event eventually expect export extends
+extern final first_match for force foreach forever fork forkjoin function generate genvar global
+highz0 highz1 if iff ifnone ignore_bins illegal_bins implements implies import incdir include initial
+inout input inside instance int integer interconnect interface intersect join join_any join_none
+large let liblist library local localparam logic longint macromodule matches medium modport module
+nand negedge nettype new nexttime nmos nor noshowcancelled not notif0 notif1 null or output package
+packed parameter pmos posedge primitive priority program property protected pull0 pull1 pulldown
+pullup pulsestyle_ondetect pulsestyle_onevent pure rand randc randcase randsequence rcmos real
+realtime ref reg reject_on release repeat restrict return rnmos rpmos rtran rtranif0 rtranif1
+s_always s_eventually s_nexttime s_until s_until_with scalared sequence shortint shortreal showcancelled
+signed small soft solve specify specparam static string strong strong0 strong1 struct super supply0
+supply1 sync_accept_on sync_reject_on table tagged task this throughout time timeprecision timeunit
+tran tranif0 tranif1 tri tri0 tri1 triand trior trireg type typedef union unique unique0 unsigned
+until until_with untyped use uwire var vectored virtual void wait wait_order wand weak weak0 weak1
+while wildcard wire with within wor xnor xor
+""".split())
+"""Of SystemVerilog, IEEE 1800-2017, annex B."""
+
+
+def identifier(name: str) -> str:
+    """Return a name of a module, as close to `name` as Verilog has it."""
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "network"
+    return f"n_{plain}" if plain in KEYWORDS or plain[0].isdigit() else plain
+
+
+def tensor(tensor: Tensor) -> dict[str, Any]:
+    """Return shape, range and bits."""
+    return {"shape": list(tensor.shape), "lo": tensor.lo, "hi": tensor.hi,
+            "bits": tensor.element.width}
+
+
+def summarize_network(network: Network, graph: Graph) -> dict[str, Any]:
+    """Return the nodes of the file, and the layers of `graph` that came of them."""
+    layers = summarize_graph(graph)
+    types = graph.types()
+    return {
+        "name": network.name,
+        "input": {**tensor(graph.input), "file_shape": list(network.input_shape),
+                  "stands_for": network.formats.get("input")},
+        "output": {**tensor(types[graph.output]),
+                   "stands_for": network.formats.get(network.graph.output)},
+        "nodes": [{"node": r.node, "op": r.op, "rule": r.rule} for r in network.rules],
+        "layers": layers,
+        "macs": sum(layer["macs"] for layer in layers),
+        "weight_bytes": sum(layer["weight_bytes"] for layer in layers),
+    }
+
+
+def summarize_graph(graph: Graph) -> list[dict[str, Any]]:
+    """Return what each layer computes, on what, and how."""
+    types = graph.types()
+    return [{"layer": node.name, "kind": type(node.layer).__name__, "reads": list(node.inputs),
+             **tensor(types[node.name]), "how": _how(node.layer), **_weights(node.layer)}
+            for node in graph.nodes]
+
+
+def _how(layer: Layer) -> str:
+    match layer:
+        case Dense():
+            return f"{layer.format.name} weights, {layer.format.width} bit"
+        case Requantize(spec=Thresholds() as spec):
+            count = spec.values.shape[1]
+            each = " per channel" if spec.channels > 1 else ""
+            return "sign" if spec.is_sign else f"{count} threshold{'s'[:count != 1]}{each}"
+        case Requantize(spec=Scale() as spec):
+            each = " per channel" if spec.channels > 1 else ""
+            if not spec.multiplies:
+                return f"shift by {spec.shift}"
+            bits = int(spec.multiplier.max()).bit_length()
+            return f"multiply by {bits} bits, shift by {spec.shift}{each}"
+    return ""
+
+
+def _weights(layer: Layer) -> dict[str, int]:
+    if not isinstance(layer, Dense):
+        return {"macs": 0, "weight_bytes": 0}
+    size = layer.weights.size
+    return {"macs": size, "weight_bytes": -(-size * layer.format.width // 8)}
+
+
+def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
+    """Return folds, ports, cells, and what is predicted and estimated of them."""
+    cells = [{
+        "cell": cell.name,
+        "layer": cell.layer,
+        "cycles": cell.promise.cycles if isinstance(cell.promise, Steps) else None,
+        "latency": cell.promise.latency if isinstance(cell.promise, Steps) else None,
+        "lut4": cell.cost.lut4, "ff": cell.cost.ff, "bram": cell.cost.blocks(target),
+    } for cell in plan.cells]
+    layers = summarize_graph(plan.graph)
+    for layer in layers:
+        own = [cell for cell in cells if cell["layer"] == layer["layer"]]
+        fold = plan.folds[layer["layer"]]
+        layer |= {"pe": fold.pe, "simd": fold.simd,
+                  "cycles": max((cell["cycles"] or 0 for cell in own), default=0),
+                  **{f"estimated_{kind}": sum(cell[kind] for cell in own)
+                     for kind in ("lut4", "ff", "bram")}}
+    return {
+        "input": _port(plan.input), "output": _port(plan.output),
+        "layers": layers, "cells": cells,
+        "predicted_cycles_per_inference": plan.timing.interval,
+        "predicted_latency_cycles": plan.timing.latency,
+        "estimated_lut4": plan.cost.lut4, "estimated_ff": plan.cost.ff,
+        "estimated_dsp": 0, # a plan makes every product of LUTs
+        "estimated_bram": plan.cost.blocks(target),
+    }
+
+
+def _port(port: Port) -> dict[str, Any]:
+    return {"features": port.features, "lanes": port.lanes, "width": port.width,
+            "signed": port.signed, "transfers": port.transfers}
+
+
+def header(top: str, plan: dict[str, Any]) -> str:
+    """Return the comment at the head of the Verilog; `plan` comes from :func:`summarize_plan`."""
+    lines = [f"{top}: a frame every {plan['predicted_cycles_per_inference']} cycles, "
+             f"{plan['predicted_latency_cycles']} cycles after its first transfer.", ""]
+    for side, port in (("i", plan["input"]), ("o", plan["output"])):
+        sign = "signed" if port["signed"] else "unsigned"
+        lines.append(f"stream {side}: frames of {port['features']} integers in {port['transfers']} "
+                     f"transfers of {port['lanes']}, {port['width']} bits {sign} each, the first "
+                     "in the lowest bits")
+    rows = [("layer", "kind", "shape", "range", "pe", "simd", "cycles", "how")]
+    rows += [(x["layer"], x["kind"], "x".join(map(str, x["shape"])), f"{x['lo']}..{x['hi']}",
+              str(x["pe"]), str(x["simd"]), str(x["cycles"]), x["how"]) for x in plan["layers"]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines += ["", *("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)]
+    return "".join(f"// {line}".rstrip() + "\n" for line in lines)
