@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from amaranth import Cat, Module, Signal
-from amaranth.back import rtlil  # type: ignore[attr-defined]
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from bittern.boards.routing import route
 from bittern.boards.synthesis import synthesis
 from bittern.boards.usage import check_fits, synthesized
+from bittern.gen.rtlil import to_rtlil
 
 if TYPE_CHECKING:
     from bittern.boards.board import Board
@@ -64,8 +64,7 @@ def measure(component: wiring.Component, board: Board, *, clock_mhz: float | Non
     aim = board.clock_mhz if clock_mhz is None else clock_mhz
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = rtlil.convert(Harness(component), name="top", emit_src=False)
-        Path(folder, "top.il").write_text(source)
+        Path(folder, "top.il").write_text(to_rtlil(Harness(component)))
         cells = synthesis(board.family, folder, "top", keep=["top.component"],
                           write="write_json top.json")
         check_fits(synthesized(board.family, cells), board)

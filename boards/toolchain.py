@@ -12,6 +12,7 @@ from bittern.boards.routing import PACKAGES, pack, route
 from bittern.boards.synthesis import synthesis
 from bittern.boards.top import Top
 from bittern.boards.usage import check_fits, synthesized
+from bittern.gen.rtlil import safe_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,9 +25,12 @@ if TYPE_CHECKING:
 
 __all__ = ["BuildReport", "build", "tools"]
 
-ROUNDS = 4
-# A lower clock is routed anew, and may come out a little slower than before.
+ROUNDS = 5
+# A lower clock is routed anew and may come out a little slower than before: each round gives way
+# a little more.
 MARGIN = 0.98
+# What nextpnr aims at is its option: it would derive the clock of a PLL from that of its input.
+FREQUENCY = re.compile(r"^(set_frequency|FREQUENCY) .*\n", re.MULTILINE)
 KEPT = ("top.json", "top.pcf", "top.lpf", "synthesis.json", "report.json", "nextpnr.log")
 
 
@@ -57,8 +61,8 @@ class BuildReport:
 
 
 def build(design: Callable[[float], wiring.Component], board: Board, folder: Path, *,
-          layers: Sequence[str] = (), clock_mhz: float | None = None, seed: int = 1,
-          progress: Callable[[str], None] = lambda _: None) -> BuildReport:
+          layers: Sequence[str] = (), hierarchy: bool = True, clock_mhz: float | None = None,
+          seed: int = 1, progress: Callable[[str], None] = lambda _: None) -> BuildReport:
     """Write the bitstream of a design to `folder`, and the reports of the tools below it.
 
     Parameters
@@ -67,8 +71,11 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
         Returns the design, ports ``rx`` and ``tx``, for a clock in MHz: called again, with a lower
         clock, where the wanted one is missed.
     layers
-        Names of submodules, anywhere in the design, whose usage is to be told. Each stays a module
-        of its own through synthesis.
+        Names of submodules, anywhere in the design, whose usage is to be told.
+    hierarchy
+        Whether each of `layers` stays a module of its own through synthesis, which makes their
+        usage exact. Else logic may move and merge across their borders, and counts where its
+        output has its name.
     clock_mhz
         The wanted clock, or None for the one of the board.
     progress
@@ -82,25 +89,32 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
     wanted = board.clock_mhz if clock_mhz is None else clock_mhz
     work = folder / "build"
     work.mkdir(parents=True, exist_ok=True)
-    limit = wanted
-    for _ in range(ROUNDS):
-        clock = clock_below(board.family, board.oscillator_mhz, limit)
+    clock = clock_below(board.family, board.oscillator_mhz, wanted)
+    # Every round aims at the first clock: nextpnr would stop trying where less is asked of it.
+    aim = float(clock.frequency)
+    for attempt in range(1, ROUNDS + 1):
         progress("elaborating")
         modules = _elaborate(Top(design(float(clock.frequency)), board, clock), board, work, layers)
         progress("synthesizing")
-        cells = synthesis(board.family, work, "top", keep=list(modules.values()),
-                          write="write_json top.json")
+        kept = list(modules.values()) if hierarchy else []
+        cells = synthesis(board.family, work, "top", keep=kept, write="write_json top.json")
         check_fits(synthesized(board.family, cells), board)
         progress(f"placing and routing at {float(clock.frequency):.5g} MHz")
-        routed = route(board, work, clock_mhz=float(clock.frequency), seed=seed,
+        routed = route(board, work, clock_mhz=aim, seed=seed,
                        layers={name: module.removeprefix("top.")
                                for name, module in modules.items()})
         if routed.fmax_mhz >= clock.frequency:
             break
-        limit = routed.fmax_mhz * MARGIN
+        reached = f"the design reaches {routed.fmax_mhz:.2f} MHz"
+        progress(f"{reached}: once more with a lower clock")
+        try:
+            clock = clock_below(board.family, board.oscillator_mhz,
+                                routed.fmax_mhz * MARGIN**attempt)
+        except ValueError as error:
+            raise ValueError(f"{reached} only: {error}") from None
     else:
-        raise ValueError(f"after {ROUNDS} attempts the design still misses its clock: it reaches "
-                         f"{routed.fmax_mhz:.2f} MHz; ask for a lower one")
+        raise ValueError(f"{reached}, less than its clock, after {ROUNDS} attempts: "
+                         "ask for a lower clock")
     progress("packing")
     packed = pack(board.family, work)
     packed.replace(folder / packed.name)
@@ -125,7 +139,7 @@ def _elaborate(top: Top, board: Board, work: Path, layers: Sequence[str]) -> dic
     plan = board.platform().build(top, name="top", do_build=False, emit_src=False)
     for name, content in plan.files.items():
         if name.endswith((".il", ".pcf", ".lpf")):
-            (work / name).write_text(content)
+            (work / name).write_text(safe_names(FREQUENCY.sub("", content)))
     modules = re.findall(r"^module \\(\S+)", plan.files["top.il"], re.MULTILINE)
     found: dict[str, str] = {}
     for layer in layers:

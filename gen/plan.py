@@ -91,6 +91,8 @@ class Plan:
     def cells(self) -> list[Placed]:
         """All cells in topological order; the last one drives the output."""
         endless = self._layout({})
+        if not any(cell.promise == Store(0) for cell in endless):
+            return endless
         levels = _timing(endless, self.output.transfers).levels
         # A queue as deep as it ever was when it had no end holds nothing up, under stalls neither:
         # what a layer must have taken to give its first transfer does not depend on time.

@@ -8,8 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from amaranth.back import rtlil  # type: ignore[attr-defined]
-
+from bittern.gen.rtlil import to_rtlil
 from bittern.gen.yosys import yosys
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ def to_verilog(component: Elaboratable, name: str = "top", *,
     `ports` must be given for what is no :class:`amaranth.lib.wiring.Component`.
     """
     marks = " ".join(f"-remove {mark}" for mark in MARKS)
-    source = rtlil.convert(component, name=name, ports=ports, emit_src=False)
+    source = to_rtlil(component, name, ports=ports)
     # Amaranth names modules by their path; a dot would have to be escaped in Verilog
     source = re.sub(rf"\\{name}\.\S+", lambda path: path[0].replace(".", "__"), source)
     with tempfile.TemporaryDirectory() as folder:

@@ -34,14 +34,18 @@ class Dense(Layer):
         """The cheapest format that holds the weights."""
         return find_format(self.weights)
 
+    @cached_property
+    def _signed_sums(self) -> tuple[Ints, Ints]:
+        """The sums of each row's negative and of its positive weights."""
+        return self.weights.clip(max=0).sum(axis=1), self.weights.clip(min=0).sum(axis=1)
+
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
         outputs, inputs = self.weights.shape
         if x.shape != (inputs,):
             raise ValueError(f"takes {inputs} inputs, not a tensor of shape {x.shape}")
-        low, high = self.weights.clip(max=0), self.weights.clip(min=0)
-        lo = (high * x.lo + low * x.hi).sum(axis=1) + self.bias
-        hi = (high * x.hi + low * x.lo).sum(axis=1) + self.bias
+        low, high = self._signed_sums
+        lo, hi = high * x.lo + low * x.hi + self.bias, high * x.hi + low * x.lo + self.bias
         return Tensor((outputs,), int(lo.min()), int(hi.max()))
 
     def golden(self, *xs: Ints) -> Ints:

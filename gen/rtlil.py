@@ -1,0 +1,34 @@
+"""RTLIL of a component, as Yosys can safely take it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from amaranth.back import rtlil  # type: ignore[attr-defined]
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amaranth import Value
+    from amaranth.hdl import Elaboratable
+
+__all__ = ["safe_names", "to_rtlil"]
+
+
+def to_rtlil(component: Elaboratable, name: str = "top", *,
+             ports: Sequence[Value] | None = None) -> str:
+    """Return `component` as RTLIL whose top module is `name`, free of machine paths.
+
+    `ports` must be given for what is no :class:`amaranth.lib.wiring.Component`.
+    """
+    return safe_names(rtlil.convert(component, name=name, ports=ports, emit_src=False))
+
+
+def safe_names(source: str) -> str:
+    """Rename the wires that show the lanes of an array: ``payload[3]`` becomes ``payload__3``.
+
+    Yosys splits wires into bits of just such names, and takes the one for the other: at best it
+    then stops, at worst a bit of the netlist is constant.
+    """
+    return re.sub(r"(\\[^\s\[]+)\[(\d+)\]", r"\1__\2", source)

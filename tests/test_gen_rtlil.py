@@ -1,0 +1,44 @@
+# amaranth: UnusedElaboratable=no
+import pytest
+from amaranth import Module, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from bittern.boards.board import Family
+from bittern.boards.synthesis import netlist
+from bittern.gen.port import Port
+from bittern.gen.rtlil import to_rtlil
+from bittern.hw.stream import Queue, lanes
+from bittern.sim import netlist as netlist_sim
+from bittern.sim.vectors import Vectors
+
+
+class Stage(wiring.Component):
+    """Lanes in an array, registered: names of its lanes collide with those Yosys makes."""
+
+    def __init__(self):
+        super().__init__({"i": In(lanes(unsigned(8), 4)), "o": Out(lanes(unsigned(8), 4))})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.queue = queue = Queue(self.i.payload.shape())
+        wiring.connect(m, wiring.flipped(self.i), queue.i)
+        wiring.connect(m, queue.o, wiring.flipped(self.o))
+        return m
+
+
+@pytest.mark.parametrize("family", Family)
+def test_lanes_do_not_break_synthesis(family):
+    assert "endmodule" in netlist(to_rtlil(Stage()), family)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", Family)
+def test_the_netlist_of_lanes_is_exact(family, tmp_path):
+    import numpy as np
+
+    port = Port(4, 4, 8, signed=False)
+    x = np.random.default_rng(0).integers(0, 256, (50, 4))
+    found = netlist_sim.run(netlist(to_rtlil(Stage()), family), family.name.lower(),
+                            Vectors(port, port, x, x), tmp_path, seed=0)
+    assert found.exact, found.mismatch
