@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from bittern.gen.layers import Dense, Requantize
@@ -17,38 +16,7 @@ if TYPE_CHECKING:
     from bittern.gen.plan import Plan
     from bittern.gen.port import Port
 
-__all__ = ["header", "identifier", "summarize_graph", "summarize_network", "summarize_plan", "tensor"]
-
-
-KEYWORDS = frozenset("""
-accept_on alias always always_comb always_ff always_latch and assert assign assume automatic before
-begin bind bins binsof bit break buf bufif0 bufif1 byte case casex casez cell chandle checker class
-clocking cmos config const constraint context continue cover covergroup coverpoint cross deassign
-default defparam design disable dist do edge else end endcase endchecker endclass endclocking
-endconfig endfunction endgenerate endgroup endinterface endmodule endpackage endprimitive endprogram
-endproperty endspecify endsequence endtable endtask enum event eventually expect export extends
-extern final first_match for force foreach forever fork forkjoin function generate genvar global
-highz0 highz1 if iff ifnone ignore_bins illegal_bins implements implies import incdir include initial
-inout input inside instance int integer interconnect interface intersect join join_any join_none
-large let liblist library local localparam logic longint macromodule matches medium modport module
-nand negedge nettype new nexttime nmos nor noshowcancelled not notif0 notif1 null or output package
-packed parameter pmos posedge primitive priority program property protected pull0 pull1 pulldown
-pullup pulsestyle_ondetect pulsestyle_onevent pure rand randc randcase randsequence rcmos real
-realtime ref reg reject_on release repeat restrict return rnmos rpmos rtran rtranif0 rtranif1
-s_always s_eventually s_nexttime s_until s_until_with scalared sequence shortint shortreal showcancelled
-signed small soft solve specify specparam static string strong strong0 strong1 struct super supply0
-supply1 sync_accept_on sync_reject_on table tagged task this throughout time timeprecision timeunit
-tran tranif0 tranif1 tri tri0 tri1 triand trior trireg type typedef union unique unique0 unsigned
-until until_with untyped use uwire var vectored virtual void wait wait_order wand weak weak0 weak1
-while wildcard wire with within wor xnor xor
-""".split())
-"""Of SystemVerilog, IEEE 1800-2017, annex B."""
-
-
-def identifier(name: str) -> str:
-    """Return a name of a module, as close to `name` as Verilog has it."""
-    plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "network"
-    return f"n_{plain}" if plain in KEYWORDS or plain[0].isdigit() else plain
+__all__ = ["header", "summarize_graph", "summarize_network", "summarize_plan", "tensor"]
 
 
 def tensor(tensor: Tensor) -> dict[str, Any]:
@@ -106,9 +74,14 @@ def _weights(layer: Layer) -> dict[str, int]:
     return {"macs": size, "weight_bytes": -(-size * layer.format.width // 8)}
 
 
+def _sum(cells: list[dict[str, Any]]) -> dict[str, int]:
+    return {f"estimated_{kind}": sum(cell[kind] for cell in cells)
+            for kind in ("lut4", "ff", "bram")}
+
+
 def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
     """Return folds, ports, cells, and what is predicted and estimated of them."""
-    cells = [{
+    cells: list[dict[str, Any]] = [{
         "cell": cell.name,
         "layer": cell.layer,
         "cycles": cell.promise.cycles if isinstance(cell.promise, Steps) else None,
@@ -121,8 +94,7 @@ def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
         fold = plan.folds[layer["layer"]]
         layer |= {"pe": fold.pe, "simd": fold.simd,
                   "cycles": max((cell["cycles"] or 0 for cell in own), default=0),
-                  **{f"estimated_{kind}": sum(cell[kind] for cell in own)
-                     for kind in ("lut4", "ff", "bram")}}
+                  **_sum(own)}
     return {
         "input": _port(plan.input), "output": _port(plan.output),
         "layers": layers, "cells": cells,
@@ -141,8 +113,9 @@ def _port(port: Port) -> dict[str, Any]:
 
 def header(top: str, plan: dict[str, Any]) -> str:
     """Return the comment at the head of the Verilog; `plan` comes from :func:`summarize_plan`."""
-    lines = [f"{top}: a frame every {plan['predicted_cycles_per_inference']} cycles, "
-             f"{plan['predicted_latency_cycles']} cycles after its first transfer.", ""]
+    timing = [plan[f"predicted_{key}"] for key in ("cycles_per_inference", "latency_cycles")]
+    lines = ["{}: a frame every {:,} cycles, {:,} cycles after its first transfer.".format(
+        top, *timing), ""]
     for side, port in (("i", plan["input"]), ("o", plan["output"])):
         sign = "signed" if port["signed"] else "unsigned"
         lines.append(f"stream {side}: frames of {port['features']} integers in {port['transfers']} "

@@ -91,7 +91,7 @@ common = together(
 @main.command()
 @model
 @common
-def inspect(model: Path, as_json: bool) -> None:
+def inspect(*, model: Path, as_json: bool) -> None:
     """Show the layers of a network, and which rule took each node of the file."""
     from bittern.gen.compile import optimize
     from bittern.gen.importers import read
@@ -129,7 +129,7 @@ def _range(tensor: dict[str, Any]) -> str:
 @results
 @floats
 @common
-def golden(model: Path, data: Path, output: Path | None, as_float: bool, as_json: bool) -> None:
+def golden(*, model: Path, data: Path, output: Path | None, as_float: bool, as_json: bool) -> None:
     """Run the golden model: what every later stage must equal, bit for bit."""
     from bittern import jobs
     from bittern.gen.importers import read
@@ -170,8 +170,8 @@ def _outputs(network: Any, y: Any, frames: Any, output: Path | None, *, as_float
 @any_board
 @target
 @common
-def generate(model: Path, output: Path, board: str | None, fps: float | None, clock: float | None,
-             as_json: bool) -> None:
+def generate(*, model: Path, output: Path, board: str | None, fps: float | None,
+             clock: float | None, as_json: bool) -> None:
     """Write Verilog, a manifest and a testbench that anyone can run."""
     from bittern import jobs
 
@@ -206,8 +206,8 @@ def _plan(plan: dict[str, Any]) -> Any:
 @any_board
 @target
 @common
-def simulate(model: Path, data: Path, count: int, seed: int, board: str | None, fps: float | None,
-             clock: float | None, as_json: bool) -> None:
+def simulate(*, model: Path, data: Path, count: int, seed: int, board: str | None,
+             fps: float | None, clock: float | None, as_json: bool) -> None:
     """Simulate the Verilog in Verilator and compare every bit with the golden model.
 
     All frames go through twice: back to back, and with random stalls on both sides. The cycles
@@ -225,21 +225,24 @@ def simulate(model: Path, data: Path, count: int, seed: int, board: str | None, 
     if as_json:
         show_json(found)
     else:
-        rows = [("exact", "yes" if found["exact"] else f"no: {found['mismatch']}"),
-                ("compared", f"{found['compared']:,} integers of {found['frames']} frames, without "
-                             f"stalls and with {found['stall']:.0%}"),
-                ("cycles per inference", f"{found['cycles_per_inference'] or 'unknown'} (predicted "
-                                         f"{found['predicted_cycles_per_inference']})"),
-                ("latency", f"{found['latency_cycles']} cycles (predicted "
-                            f"{found['predicted_latency_cycles']})"),
-                ("seed", str(seed))]
-        if found["accuracy"] is not None:
-            rows.insert(2, ("accuracy", f"{found['accuracy']:.2%} of {found['frames']}"))
-        show(table("", ("simulated", compiled.top), rows))
+        show(table("", ("simulated", compiled.top), _simulated(found)))
     if not found["exact"]:
         fail(f"the simulation is not exact: {found['mismatch']}", code=1)
     if not found["as_predicted"]:
         fail("the simulation took other cycles than predicted", code=1)
+
+
+def _simulated(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    yield "exact", "yes" if found["exact"] else f"no: {found['mismatch']}"
+    yield "compared", (f"{found['compared']:,} integers of {found['frames']} frames, without "
+                       f"stalls and with {found['stall']:.0%}")
+    if found["accuracy"] is not None:
+        yield "accuracy", f"{found['accuracy']:.2%} of {found['frames']}"
+    yield "cycles per inference", (f"{found['cycles_per_inference'] or 'unknown'} (predicted "
+                                   f"{found['predicted_cycles_per_inference']})")
+    yield "latency", (f"{found['latency_cycles']} cycles (predicted "
+                      f"{found['predicted_latency_cycles']})")
+    yield "seed", str(found["seed"])
 
 
 @main.command()
@@ -250,8 +253,8 @@ def simulate(model: Path, data: Path, count: int, seed: int, board: str | None, 
 @click.option("--seed", metavar="S", type=click.IntRange(0, 2**31 - 1), default=1,
               show_default=True, help="Seed of place and route.")
 @common
-def build(model: Path, board: str, output: Path, fps: float | None, clock: float | None, seed: int,
-          as_json: bool) -> None:
+def build(*, model: Path, board: str, output: Path, fps: float | None, clock: float | None,
+          seed: int, as_json: bool) -> None:
     """Build the bitstream for a board, and the report of where its resources go."""
     from bittern import jobs
 
@@ -283,7 +286,7 @@ def _speed(result: dict[str, Any]) -> Iterable[tuple[str, str]]:
 @main.command()
 @folder
 @common
-def flash(folder: Path, as_json: bool) -> None:
+def flash(*, folder: Path, as_json: bool) -> None:
     """Load the bitstream in DIR onto the board that is plugged in."""
     from bittern.boards.flash import flash as load
     from bittern.gen.folder import read_manifest
@@ -309,7 +312,7 @@ def flash(folder: Path, as_json: bool) -> None:
 @results
 @floats
 @common
-def run(folder: Path, port: str, data: Path, output: Path | None, as_float: bool,
+def run(*, folder: Path, port: str, data: Path, output: Path | None, as_float: bool,
         as_json: bool) -> None:
     """Send frames through the board that holds the design in DIR."""
     from bittern import jobs
@@ -322,7 +325,7 @@ def run(folder: Path, port: str, data: Path, output: Path | None, as_float: bool
 
 @main.command()
 @common
-def boards(as_json: bool) -> None:
+def boards(*, as_json: bool) -> None:
     """List the boards."""
     from dataclasses import asdict
 
@@ -341,7 +344,7 @@ def boards(as_json: bool) -> None:
 
 @main.command()
 @common
-def formats(as_json: bool) -> None:
+def formats(*, as_json: bool) -> None:
     """List the formats of weights, and of the files that are read."""
     from bittern.gen.importers import IMPORTERS
     from bittern.hw.formats import FORMATS

@@ -103,7 +103,10 @@ def show(*parts: Table | str) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=WIDTH)
     for part in parts:
-        console.print(Text(part) if isinstance(part, str) else part, soft_wrap=isinstance(part, str))
+        if isinstance(part, str):
+            click.echo(part)
+        else:
+            console.print(part)
 
 
 def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]],

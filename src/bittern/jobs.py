@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import re
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, replace
@@ -24,11 +23,12 @@ from bittern.boards.toolchain import tools
 from bittern.gen.compile import compile_network, probe
 from bittern.gen.design import Design
 from bittern.gen.folder import MANIFEST, new_folder, read_manifest
+from bittern.gen.identifier import identifier
 from bittern.gen.importers import read
 from bittern.gen.ir import INPUT
 from bittern.gen.port import Port
 from bittern.gen.report import report
-from bittern.gen.summary import header, identifier, summarize_plan
+from bittern.gen.summary import header, summarize_plan
 from bittern.gen.verilog import to_verilog
 from bittern.hw.serial import Serial
 from bittern.sim import testbench, verilator
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from bittern.gen.plan import Plan
     from bittern.hw.ints import Ints
 
-__all__ = ["Compiled", "Data", "accuracy", "build", "generate", "golden", "load", "run", "save", "simulate",
-           "top_1"]
+__all__ = ["Compiled", "Data", "accuracy", "build", "generate", "golden", "load", "run", "save",
+           "simulate", "top_1"]
 
 NO_BOARD = replace(board_named("ulx3s_85f").target(100), name="no board")
 """What is planned for where no board is asked for: a large device, at 100 MHz."""
@@ -79,28 +79,9 @@ def load(path: Path) -> Data:
     ValueError
         If there are none.
     """
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            arrays = {"x": content}
-        else:
-            with content:
-                if "x" not in content.files:
-                    there = ", ".join(content.files) or "nothing"
-                    raise ValueError(f"{path} has no array x, but {there}") # noqa: TRY301
-                arrays = {name: content[name] for name in ("x", "labels") if name in content.files}
-    except FileNotFoundError:
-        raise ValueError(f"there is no file {path}") from None
-    except (BadZipFile, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        if "pickle" not in str(error):
-            raise ValueError(str(error) if str(path) in str(error) else
-                             f"{path} is damaged: {error}") from None
-        raise ValueError(f"{path} is neither .npy nor .npz, or holds Python objects; accepted: "
-                         "arrays of numbers") from None
+    arrays = _arrays(path)
+    if "x" not in arrays:
+        raise ValueError(f"{path} has no array x, but {', '.join(arrays) or 'nothing'}")
     x, labels = arrays["x"], arrays.get("labels")
     if x.dtype.kind not in "fiub":
         raise ValueError(f"{path}: x has type {x.dtype}; accepted: integers and floats")
@@ -109,6 +90,27 @@ def load(path: Path) -> Data:
     if labels is not None and labels.shape != (len(x),):
         raise ValueError(f"{path}: {len(x)} frames but labels of shape {labels.shape}")
     return Data(x, labels, path)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Return all arrays of a file; the one of a ``.npy`` is ``x``."""
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            return {"x": content}
+        with content:
+            return {name: content[name] for name in content.files}
+    except FileNotFoundError:
+        raise ValueError(f"there is no file {path}") from None
+    except (BadZipFile, EOFError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        if "pickle" in str(error):
+            raise ValueError(f"{path} is neither .npy nor .npz, or holds Python objects; accepted: "
+                             "arrays of numbers") from None
+        raise ValueError(f"{path} is damaged: {error}") from None
 
 
 def top_1(network: Network, y: Ints) -> Ints:
@@ -284,7 +286,7 @@ def build(compiled: Compiled, output: Path, seed: int, tell: Tell) -> dict[str, 
         tell("writing Verilog")
         manifest = compiled.write(folder)
         cells = {f"core.{cell.name}": cell.layer for cell in compiled.plan.cells}
-        built = build_bitstream(compiled.serial, board, folder, layers=list(cells), hierarchy=False,
+        built = build_bitstream(compiled.serial, board, folder, layers=list(cells),
                                 clock_mhz=compiled.target.clock_mhz, seed=seed, progress=tell)
         hertz, plan = built.clock_mhz * 1e6, compiled.plan
         _, baud = uart(board.baud, built.clock_mhz)
@@ -345,8 +347,8 @@ def run(folder: Path, port: str, data: Data, tell: Tell) -> tuple[Network, Ints]
         raise ValueError(f"{folder} holds no bitstream: make it with bittern build")
     network = read(folder / manifest["model"]["file"])
     x = data.encode(network)
-    ports = [Port(*(manifest["plan"][side][key] for key in ("features", "lanes", "width", "signed")))
-             for side in ("input", "output")]
+    ports = [Port(side["features"], side["lanes"], side["width"], signed=side["signed"])
+             for side in (manifest["plan"]["input"], manifest["plan"]["output"])]
     tell("opening the port")
     with Device(port, manifest["baud"], design=bytes.fromhex(manifest["identity"])) as device:
         answers = device.infer(pack(ports[0], x),
