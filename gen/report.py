@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ __all__ = ["report"]
 
 KINDS = {"lut4": "LUTs", "ff": "flip-flops", "dsp": "DSPs", "bram": "memories"}
 INK, FAINT, FIRST, SECOND = "#010101", "#020202", "#030303", "#040404"
-STYLE = {
+STYLE: Any = {
     "svg.hashsalt": "bittern", # else names in the file are random
     "svg.fonttype": "none",
     "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": FAINT,
@@ -43,20 +43,21 @@ def report(manifest: Mapping[str, Any]) -> str:
         luts=_luts(layers), cycles=_cycles(layers, plan["predicted_cycles_per_inference"]))
 
 
-def _template() -> Any:
+def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True,
                               lstrip_blocks=True)
     environment.filters["n"] = lambda value: f"{value:,}"
-    environment.filters["x"] = lambda shape: " × ".join(map(str, shape))
+    environment.filters["x"] = lambda shape: "x".join(map(str, shape))
     return environment.from_string(Path(__file__).with_name("report.html").read_text())
 
 
 def _luts(layers: list[dict[str, Any]]) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = _axes(layers)
-        for offset, key, colour, label in ((0.19, "estimated_lut4", FIRST, "estimated"),
-                                           (-0.19, "lut4", SECOND, "built")):
-            _bars(axes, [layer[key] for layer in layers], offset, 0.36, colour, label)
+        _bars(axes, [layer["estimated_lut4"] for layer in layers], offset=0.19, height=0.36,
+              color=FIRST, label="estimated")
+        _bars(axes, [layer["lut4"] for layer in layers], offset=-0.19, height=0.36, color=SECOND,
+              label="built")
         axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2,
                     borderaxespad=0)
         return _svg(figure)
@@ -65,7 +66,7 @@ def _luts(layers: list[dict[str, Any]]) -> str:
 def _cycles(layers: list[dict[str, Any]], interval: int) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = _axes(layers)
-        _bars(axes, [layer["cycles"] for layer in layers], 0, 0.5, SECOND, "")
+        _bars(axes, [layer["cycles"] for layer in layers], height=0.5, color=SECOND)
         axes.axvline(interval, color=INK, linewidth=1, linestyle=(0, (3, 2)))
         axes.text(interval, len(layers) - 0.45, f"an inference every {interval:,}", ha="right",
                   va="bottom")
@@ -85,10 +86,9 @@ def _axes(layers: list[dict[str, Any]]) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _bars(axes: Axes, values: list[int], offset: float, height: float, colour: str,
-          label: str) -> None:
+def _bars(axes: Axes, values: list[int], *, offset: float = 0, **style: Any) -> None:
     rows = [k + offset for k in reversed(range(len(values)))]
-    bars = axes.barh(rows, values, height, color=colour, label=label)
+    bars = axes.barh(rows, values, **style)
     axes.bar_label(bars, [f"{value:,}" for value in values], padding=3, fontsize=8)
     axes.margins(x=0.12)
 

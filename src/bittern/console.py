@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import threading
 import traceback
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
@@ -31,7 +32,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        signal.signal(signal.SIGTERM, _terminate)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().invoke(ctx)
         except (click.exceptions.NoArgsIsHelpError, BrokenPipeError):
@@ -126,8 +128,6 @@ def table(title: str, head: Sequence[str], rows: Iterable[Sequence[object]],
 
 def _text(value: object) -> Text:
     match value:
-        case bool() | None:
-            return Text({True: "yes", False: "no", None: ""}[value])
         case int():
             return Text(f"{value:,}")
         case float():
