@@ -137,8 +137,8 @@ def clock_below(family: Family, oscillator_mhz: float, wanted_mhz: float) -> Clo
     reachable = [clock for clock in clocks if clock.frequency <= wanted]
     if not reachable:
         lowest = min(clocks, key=lambda clock: clock.frequency).frequency
-        raise ValueError(f"a clock of {float(wanted):g} MHz cannot be made from {float(source):g} "
-                         f"MHz: the slowest is {float(lowest):g} MHz")
+        raise ValueError(f"a clock of {float(wanted):.5g} MHz cannot be made from "
+                         f"{float(source):g} MHz: the slowest is {float(lowest):g} MHz")
     return max(reachable, key=_preference)
 
 

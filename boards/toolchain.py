@@ -54,6 +54,8 @@ class BuildReport:
     per_module: dict[str, Usage]
     tools: dict[str, str]
     seed: int
+    routing: str
+    """Router and seed that led to it: another than `seed` where routing did not converge."""
 
     def json(self) -> dict[str, Any]:
         """Return the report as a dictionary that JSON can hold."""
@@ -61,8 +63,8 @@ class BuildReport:
 
 
 def build(design: Callable[[float], wiring.Component], board: Board, folder: Path, *,
-          layers: Sequence[str] = (), hierarchy: bool = True, clock_mhz: float | None = None,
-          seed: int = 1, progress: Callable[[str], None] = lambda _: None) -> BuildReport:
+          layers: Sequence[str] = (), clock_mhz: float | None = None, seed: int = 1,
+          progress: Callable[[str], None] = lambda _: None) -> BuildReport:
     """Write the bitstream of a design to `folder`, and the reports of the tools below it.
 
     Parameters
@@ -71,11 +73,8 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
         Returns the design, ports ``rx`` and ``tx``, for a clock in MHz: called again, with a lower
         clock, where the wanted one is missed.
     layers
-        Names of submodules, anywhere in the design, whose usage is to be told.
-    hierarchy
-        Whether each of `layers` stays a module of its own through synthesis, which makes their
-        usage exact. Else logic may move and merge across their borders, and counts where its
-        output has its name.
+        Names of submodules, anywhere in the design, whose usage is to be told. Each stays a module
+        of its own through synthesis: no logic merges across its border.
     clock_mhz
         The wanted clock, or None for the one of the board.
     progress
@@ -96,8 +95,8 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
         progress("elaborating")
         modules = _elaborate(Top(design(float(clock.frequency)), board, clock), board, work, layers)
         progress("synthesizing")
-        kept = list(modules.values()) if hierarchy else []
-        cells = synthesis(board.family, work, "top", keep=kept, write="write_json top.json")
+        cells = synthesis(board.family, work, "top", keep=list(modules.values()),
+                          write="write_json top.json")
         check_fits(synthesized(board.family, cells), board)
         progress(f"placing and routing at {float(clock.frequency):.5g} MHz")
         routed = route(board, work, clock_mhz=aim, seed=seed,
@@ -124,7 +123,7 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
     return BuildReport(board.name, packed.name, **asdict(routed.usage),
                        fmax_mhz=routed.fmax_mhz, clock_mhz=float(clock.frequency),
                        wanted_mhz=float(wanted), per_module=routed.layers,
-                       tools=tools(board.family), seed=seed)
+                       tools=tools(board.family), seed=seed, routing=routed.routing)
 
 
 def tools(family: Family) -> dict[str, str]:

@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 from bittern.boards import BOARDS
 from bittern.boards.board import Family
 from bittern.boards.measure import measure
+from bittern.boards.patience import Patience
 from bittern.boards.synthesis import netlist, synthesize
 from bittern.boards.toolchain import build
 from bittern.boards.usage import Usage, check_fits, synthesized
@@ -32,8 +33,9 @@ class Accumulate(wiring.Component):
         m = Module()
         total = Signal(8)
         after = total
-        for _ in range(self.steps):
-            after = (after ^ (after + self.i))[:8]
+        for k in range(self.steps):
+            after, before = Signal(8, name=f"after_{k}"), after
+            m.d.comb += after.eq((before ^ (before >> 1)) + self.i)
         m.d.sync += total.eq(after)
         m.d.comb += self.o.eq(total)
         return m
@@ -130,6 +132,11 @@ def test_a_clock_that_is_missed_is_lowered_to_one_that_is_met(tmp_path, board):
     assert report.clock_mhz == clocks[-1] < clocks[0]
 
 
+def test_a_design_slower_than_any_clock_of_its_board_says_how_fast_it_is(tmp_path):
+    with pytest.raises(ValueError, match=r"reaches \d\.\d\d MHz only: .* the slowest is 12 MHz"):
+        build(lambda _: Echo(steps=150), BOARDS[0], tmp_path)
+
+
 @each_board
 def test_a_design_too_large_says_what_it_needs_and_what_there_is(tmp_path, board):
     if board.family is not Family.ICE40:
@@ -168,6 +175,23 @@ def test_a_component_is_measured_without_the_registers_around_it(board):
     assert measured.usage.ff == 8
     assert 8 <= measured.usage.lut4 <= 24
     assert measured.fmax_mhz > 20
+
+
+def test_a_router_that_goes_on_and_on_is_given_up_by_count():
+    router1, router2 = Patience(), Patience()
+    assert not router1.ends("Info: Routing 6487 arcs.")
+    assert not router1.ends("Info:       8138 |     1295       6464 |   10   117 |         0|")
+    assert router1.ends("Info:      60000 |    52000       7500 |  146   817 |       128|")
+    assert not router2.ends("Info:     iter=79 wires=20815 overused=0 overuse=0 archfail=0")
+    assert router2.ends("Info:     iter=5844 wires=20697 overused=2 overuse=2 archfail=NA")
+
+
+@each_board
+def test_where_no_router_converges_the_error_says_so(tmp_path, board, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Patience, "ends", lambda _, line: line.startswith("Info: Routing"))
+    with pytest.raises(ValueError, match="routing does not converge, 3 seeds: "):
+        build(lambda _: Echo(), board, tmp_path)
 
 
 @each_family
