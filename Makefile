@@ -1,7 +1,7 @@
 # Everything happens in .venv, with the exact versions of constraints.txt.
 PYTHON ?= python3
 BOARD ?= icebreaker
-OUT ?= out/digits
+OUT ?= out
 VENV := .venv
 BITTERN := $(VENV)/bin/python -m bittern
 DIGITS := examples/digits/digits.onnx
@@ -11,12 +11,12 @@ IMAGES := examples/digits/test.npz
 .DELETE_ON_ERROR:
 .PHONY: digits install test slow lint clean help
 
-digits: $(VENV)/.run ## Run the main job on the network that ships: to a bitstream for BOARD in OUT
-	@mkdir -p $(OUT).json
+digits: $(VENV)/.run ## Run the main job on the network that ships: to a bitstream for BOARD, in OUT
+	@mkdir -p $(OUT)
 	$(BITTERN) inspect $(DIGITS)
-	$(BITTERN) golden $(DIGITS) --input $(IMAGES) --output $(OUT).json/golden.npy --json > $(OUT).json/golden.json
-	$(BITTERN) simulate $(DIGITS) --input $(IMAGES) --count 32 --board $(BOARD) --json > $(OUT).json/simulate.json
-	$(BITTERN) build $(DIGITS) --board $(BOARD) -o $(OUT) --json > $(OUT).json/build.json
+	$(BITTERN) golden $(DIGITS) --input $(IMAGES) --output $(OUT)/golden.npy --json > $(OUT)/golden.json
+	$(BITTERN) simulate $(DIGITS) --input $(IMAGES) --count 32 --board $(BOARD) --json > $(OUT)/simulate.json
+	$(BITTERN) build $(DIGITS) --board $(BOARD) -o $(OUT)/digits --json > $(OUT)/build.json
 	@$(VENV)/bin/python examples/table.py $(OUT)
 
 install: $(VENV)/.run ## Install Bittern in .venv

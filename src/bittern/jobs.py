@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Jobs: what the commands do, from files to files; each returns what there is to tell of it."""
 
 from __future__ import annotations
@@ -95,10 +96,10 @@ def load(path: Path) -> Data:
 def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     """Return all arrays of a file; the one of a ``.npy`` is ``x``."""
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return {"x": content}
-        with content:
+        with path.open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return {"x": content}
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise ValueError(f"there is no file {path}") from None
