@@ -21,8 +21,9 @@ digits: $(VENV)/.run ## Run the main job on the network that ships: to a bitstre
 
 install: $(VENV)/.run ## Install Bittern in .venv
 
-test: $(VENV)/.dev lint ## Run the fast tests, one design in Verilator and one routed among them
+test: $(VENV)/.dev ## Run the fast tests (a design in Verilator, one routed), and lint
 	$(VENV)/bin/python -m pytest -q -m "not slow"
+	@$(MAKE) --no-print-directory lint
 
 slow: $(VENV)/.dev ## Run all tests, the slow ones too
 	$(VENV)/bin/python -m pytest -q

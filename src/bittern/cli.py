@@ -261,6 +261,9 @@ def build(*, model: Path, board: str, output: Path, fps: float | None, clock: fl
     with progress() as tell:
         compiled = jobs.Compiled.of(model, board, fps, tell, clock)
         result = jobs.build(compiled, output, seed, tell)
+    if fps and result["inferences_per_second"] < fps < float("inf"):
+        click.echo(f"the clock was missed, and so is --fps {fps:,.0f}: plan for what is reached, "
+                   f"--clock {int(result['clock_mhz'])}", err=True)
     if as_json:
         show_json(result)
         return

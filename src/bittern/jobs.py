@@ -300,6 +300,7 @@ def build(compiled: Compiled, output: Path, seed: int, tell: Tell) -> dict[str, 
                 usage[kind] += getattr(built.per_module[cell], kind)
         result = {
             "board": board.name,
+            "fps": manifest["fps"],
             **{kind: getattr(built, kind) for kind in ("lut4", "ff", "dsp", "bram")},
             **{key: value for key, value in compiled.summary.items()
                if key.startswith(("estimated_", "predicted_"))},
