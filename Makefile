@@ -48,3 +48,9 @@ $(VENV)/.dev: $(VENV)/.run
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -U "pip>=25.1"
 	$(VENV)/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[train]" --group dev
 	@touch $@
+
+.PHONY: bench
+bench: $(VENV)/.dev ## Run the benchmarks, from golden model to routed designs; the README quotes them
+	$(VENV)/bin/python benchmarks/exactness.py
+	$(VENV)/bin/python benchmarks/speed.py
+	$(VENV)/bin/python benchmarks/readme.py

@@ -1,0 +1,138 @@
+"""Put the stored results of the benchmarks into README.md, or check that they are there.
+
+    python benchmarks/readme.py [--check]
+
+What stands between `<!-- results -->` and `<!-- /results -->` is made of `benchmarks/results/`.
+Exit code 1 if `--check` finds another text there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from common import RESULTS, ROOT, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+README = ROOT / "README.md"
+BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
+BOARDS = {"icebreaker": "iCEBreaker (UP5K)", "ulx3s_85f": "ULX3S 85F"}
+
+
+def row(*cells: object) -> str:
+    """Return a row of a table."""
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def table(*head: str) -> str:
+    """Return the head of a table."""
+    return row(*head) + "|" + "---|" * len(head) + "\n"
+
+
+def of(count: int, total: int) -> str:
+    """Say how many of them."""
+    return f"all {total:,}" if count == total else f"{count:,} of {total:,}"
+
+
+def exactness(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what exactness.py found."""
+    yield "Golden model against the reference's own outputs, 1000 inputs each:\n\n"
+    yield table("network", "integers equal", "largest residual", "top-1 equal", "floats equal bit "
+                "for bit")
+    for name, r in found.get("golden", {}).items():
+        cut = r.get("before_softmax")
+        after = " after the softmax" if cut else ""
+        yield row(f"`{name}`{after}", of(r["integers_equal"], r["integers"]),
+                  f"{r['residual']:.1g}", of(r["top_1_equal"], r["inputs"]),
+                  of(r["floats_equal"], r["integers"]))
+        if isinstance(cut, dict):
+            yield row(f"`{name}` before it", of(cut["logits_equal"], cut["logits"]),
+                      f"{cut['residual']:.1g}", "", of(cut["logits_equal"], cut["logits"]))
+    yield ("\nThe residual is what is left of a reference's float, over the scale of the output, "
+           "beside our integer.\n\nHardware against the golden model, without stalls and with "
+           "random ones:\n\n")
+    yield table("stage", "network", "frames", "integers compared", "exact",
+                "cycles per inference", "latency in cycles", "as predicted")
+    for stage, title in (("rtl", "Verilog, cocotb and Verilator"),
+                         ("netlist", "iCE40 netlist, Verilator")):
+        for name, r in found.get(stage, {}).items():
+            yield row(title, f"`{name}`", r["frames"], f"{r['compared']:,}",
+                      "yes" if r["exact"] else "**no**", r["cycles_per_inference"],
+                      r["latency_cycles"], "yes" if r["as_predicted"] else "**no**")
+
+
+def speed(found: dict[str, Any]) -> Iterator[str]:
+    """Yield what speed.py found."""
+    yield "\nRouted designs, host link included:\n\n"
+    yield table("network", "board", "classifications/s", "latency", "clock", "cycles", "LUT4",
+                "flip-flops", "memories", "DSPs")
+    for r in found.get("build", {}).values():
+        yield row(f"`{r['network']}`", BOARDS[r["board"]], f"{r['inferences_per_second']:,.0f}",
+                  f"{r['latency_us']:.2f} us", f"{r['clock_mhz']:.4g} MHz",
+                  r["predicted_cycles_per_inference"], f"{r['lut4']:,}", f"{r['ff']:,}",
+                  r["bram"], r["dsp"])
+    yield ("\nThe rate is that inside the chip: the UART of the host link is far slower. For "
+           "comparison, FINN+ [reports]("
+           "https://github.com/eki-project/finn-plus) 1,428,557 classifications/s in 17,675 LUT6 "
+           "for `tfc_w1a1` on an RFSoC 2x2 at 100 MHz, shell included.\n")
+    if r := found.get("build", {}).get("tfc"):
+        yield (f"\nWhere the LUTs and cycles of `{r['network']}` at "
+               f"{r['inferences_per_second']:,.0f}/s go:\n\n")
+        yield table("layer", "kind", "pe x simd", "cycles", "LUT4", "estimated", "flip-flops",
+                    "memories", "estimated")
+        for x in r["layers"]:
+            yield row(f"`{x['layer']}`", x["kind"], f"{x['pe']} x {x['simd']}", x["cycles"],
+                      f"{x['lut4']:,}", f"{x['estimated_lut4']:,}", f"{x['ff']:,}", x["bram"],
+                      x["estimated_bram"])
+        yield row("host link, clock, reset", "", "", "", f"{r['lut4'] - r['network_lut4']:,}", "",
+                  f"{r['ff'] - sum(x['ff'] for x in r['layers']):,}",
+                  r["bram"] - sum(x["bram"] for x in r["layers"]), "")
+    yield f"\nBittern itself, on {found.get("machine", "?")}:\n\n"
+    yield table("what", "result")
+    if r := found.get("generate"):
+        yield row("`bittern generate` of `tfc_w1a1`", f"{r['seconds']:.1f} s")
+        yield row("a second `generate`, compared byte by byte", identical(r["second_run"]))
+    if r := found.get("rebuild"):
+        yield row("a second `build` of the shipped network, compared byte by byte", identical(r))
+    for name, r in found.get("golden", {}).items():
+        yield row(f"golden model of `{name}`", f"{r['best_per_second']:,} images/s, "
+                  f"{r['first_per_second']:,} in the first call, "
+                  f"{r['with_host_per_second']:,} with the floats on the host")
+
+
+def identical(found: dict[str, Any]) -> str:
+    """Say whether two runs wrote the same."""
+    return f"{found['files']} files, {'identical' if found['identical'] else '**not** identical'}"
+
+
+def render() -> str:
+    """Return the text between the markers."""
+    parts = []
+    for part in (exactness, speed):
+        file = RESULTS / f"{part.__name__}.json"
+        parts += part(json.loads(file.read_text())) if file.is_file() else []
+    return "".join(parts) or "Not run yet: `make bench`.\n"
+
+
+def main() -> None:
+    """Write or check."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args().check
+    text = README.read_text()
+    before, rest = text.split(BEGIN)
+    fresh = f"{before}{BEGIN}{render()}{END}{rest.split(END, 1)[1]}"
+    if check:
+        if fresh != text:
+            say("README.md does not quote benchmarks/results: python benchmarks/readme.py")
+        sys.exit(fresh != text)
+    README.write_text(fresh)
+    say("README.md quotes benchmarks/results")
+
+
+if __name__ == "__main__":
+    main()
