@@ -48,7 +48,8 @@ def _template() -> Template:
                               lstrip_blocks=True)
     environment.filters["n"] = lambda value: f"{value:,}"
     environment.filters["x"] = lambda shape: "x".join(map(str, shape))
-    return environment.from_string(Path(__file__).with_name("report.html").read_text())
+    source = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    return environment.from_string(source)
 
 
 def _luts(layers: list[dict[str, Any]]) -> str:

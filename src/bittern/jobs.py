@@ -323,7 +323,7 @@ def build(compiled: Compiled, output: Path, seed: int, tell: Tell) -> dict[str, 
         manifest["bitstream_sha256"] = sha256((folder / built.bitstream).read_bytes())
         write_json(folder / MANIFEST, manifest)
         tell("writing the report")
-        (folder / "report.html").write_text(report(manifest))
+        (folder / "report.html").write_text(report(manifest), encoding="utf-8")
         return result
 
 
