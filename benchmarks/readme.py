@@ -91,7 +91,7 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
         yield row("host link, clock, reset", "", "", "", f"{r['lut4'] - r['network_lut4']:,}", "",
                   f"{r['ff'] - sum(x['ff'] for x in r['layers']):,}",
                   r["bram"] - sum(x["bram"] for x in r["layers"]), "")
-    yield f"\nBittern itself, on {found.get("machine", "?")}:\n\n"
+    yield f"\nBittern itself, on {found.get('machine', '?')}:\n\n"
     yield table("what", "result")
     if r := found.get("generate"):
         yield row("`bittern generate` of `tfc_w1a1`", f"{r['seconds']:.1f} s")

@@ -43,7 +43,7 @@ class Point:
         """Return the options of the commands."""
         given = (("--fps", self.fps), ("--clock", self.clock), ("--seed", seed))
         return ["--board", self.board, *(text for name, value in given if value is not None
-                                         for text in (name, f"{value:g}"))]
+                                         for text in (name, f"{value:.10g}"))]
 
 
 POINTS = {
