@@ -76,8 +76,8 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
                   r["predicted_cycles_per_inference"], f"{r['lut4']:,}", f"{r['ff']:,}",
                   r["bram"], r["dsp"])
     yield ("\nThe rate is that inside the chip: the UART of the host link is far slower. For "
-           "comparison, FINN+ [reports]("
-           "https://github.com/eki-project/finn-plus) 1,428,557 classifications/s in 17,675 LUT6 "
+           "comparison, the continuous integration of [FINN+]("
+           "https://github.com/eki-project/finn-plus) reports 1,428,557 classifications/s in 17,675 LUT6 "
            "for `tfc_w1a1` on an RFSoC 2x2 at 100 MHz, shell included.\n")
     if r := found.get("build", {}).get("tfc"):
         yield (f"\nWhere the LUTs and cycles of `{r['network']}` at "
