@@ -77,8 +77,8 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
                   r["bram"], r["dsp"])
     yield ("\nThe rate is that inside the chip: the UART of the host link is far slower. For "
            "comparison, the continuous integration of [FINN+]("
-           "https://github.com/eki-project/finn-plus) reports 1,428,557 classifications/s in 17,675 LUT6 "
-           "for `tfc_w1a1` on an RFSoC 2x2 at 100 MHz, shell included.\n")
+           "https://github.com/eki-project/finn-plus) reports 1,428,557 classifications/s in "
+           "17,675 LUT6 for `tfc_w1a1` on an RFSoC 2x2 at 100 MHz, shell included.\n")
     if r := found.get("build", {}).get("tfc"):
         yield (f"\nWhere the LUTs and cycles of `{r['network']}` at "
                f"{r['inferences_per_second']:,.0f}/s go:\n\n")
