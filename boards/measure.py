@@ -65,8 +65,7 @@ def measure(component: wiring.Component, board: Board, *, clock_mhz: float | Non
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         Path(folder, "top.il").write_text(to_rtlil(Harness(component)))
-        cells = synthesis(board.family, folder, "top", keep=["top.component"],
-                          write="write_json top.json")
+        cells = synthesis(board.family, folder, "top", keep=["top.component"])
         check_fits(synthesized(board.family, cells), board)
         routed = route(board, folder, clock_mhz=aim, seed=seed, pins=False,
                        layers={"component": "component"})

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 __all__ = ["netlist", "synthesis", "synthesize"]
 
 SYNTH = {
-    Family.ICE40: "synth_ice40 -dsp",
+    Family.ICE40: "synth_ice40 -dsp -no-rw-check",
     # wide LUTs double adder trees (YosysHQ/yosys#4798)
-    Family.ECP5: "synth_ecp5 -nowidelut",
+    Family.ECP5: "synth_ecp5 -nowidelut -no-rw-check",
 }
+# -no-rw-check: no memory here is read where it is written in the same cycle.
 
 
-def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (),
-              write: str) -> dict[str, int]:
-    """Synthesize ``folder/top.il``; return how many cells of each kind there are.
+def synthesis(family: Family, folder: Path, top: str, *,
+              keep: Sequence[str] = ()) -> dict[str, int]:
+    """Synthesize ``top.il`` in `folder` to ``top.json``; return how many cells of each kind it has.
 
-    The modules in `keep` remain modules, all others dissolve into those above them. `write` is
-    the command that writes the result.
+    The modules in `keep` remain modules, all others dissolve into those above them.
     """
     marks = [f"setattr -mod -set keep_hierarchy 1 {module}" for module in keep]
     yosys([
@@ -38,8 +38,8 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
         "delete =A:blackbox/c:* =A:blackbox/w:$*",
         "setattr -unset src =*/*",
         "setattr -mod -unset src =*",
+        f"write_json {top}.json",
         f"tee -q -o synthesis.json stat -json -top {top}",
-        write,
     ], folder)
     stat = json.loads(Path(folder, "synthesis.json").read_text())
     cells: dict[str, int] = stat["design"]["num_cells_by_type"]
@@ -50,13 +50,15 @@ def synthesize(rtlil: str, family: Family, top: str = "top") -> dict[str, int]:
     """Return how many cells of each kind the RTLIL of module `top` takes, before placement."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, f"{top}.il").write_text(rtlil)
-        return synthesis(family, Path(folder), top, write="log done")
+        return synthesis(family, Path(folder), top)
 
 
 def netlist(rtlil: str, family: Family, top: str = "top") -> str:
     """Return the synthesized RTLIL of module `top` as structural Verilog, for simulation."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, f"{top}.il").write_text(rtlil)
-        synthesis(family, Path(folder), top, write="write_verilog -noattr netlist.v")
-        _, body = Path(folder, "netlist.v").read_text().split("\n", 1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / f"{top}.il").write_text(rtlil)
+        synthesis(family, folder, top)
+        yosys([f"read_json {top}.json", "write_verilog -noattr netlist.v"], folder)
+        _, body = (folder / "netlist.v").read_text().split("\n", 1)
         return body

@@ -95,8 +95,7 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
         progress("elaborating")
         modules = _elaborate(Top(design(float(clock.frequency)), board, clock), board, work, layers)
         progress("synthesizing")
-        cells = synthesis(board.family, work, "top", keep=list(modules.values()),
-                          write="write_json top.json")
+        cells = synthesis(board.family, work, "top", keep=list(modules.values()))
         check_fits(synthesized(board.family, cells), board)
         progress(f"placing and routing at {float(clock.frequency):.5g} MHz")
         routed = route(board, work, clock_mhz=aim, seed=seed,

@@ -170,9 +170,11 @@ def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int, *,
     if wide != least:
         parts = wide // least
         sent, held = transfers(size, least), wide * element.width
+        counts = [min(parts, sent - k) for k in range(0, sent, parts)]
         yield Placed(f"{name}_narrow", layer,
                      partial(Narrow, element, size, wide=wide, narrow=least),
-                     Steps(tuple(k % parts == 0 for k in range(sent)), (True,) * sent, 1), (),
+                     Steps(tuple(k == 0 for n in counts for k in range(n + 1)),
+                           tuple(k < n for n in counts for k in range(n + 1)), 1), (),
                      Cost(held + 10, held))
     if cut:
         yield _queue(name, layer, tensor, least, 2)
@@ -262,8 +264,9 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
         ways: dict[int, tuple[float, Fold, list[int]]] = {}
         for fold in options(node, xs):
             cost, given = weight(node.layer.cost(fold, *xs)), []
-            for edge in node.inputs:
-                more, lanes = (0.0, 0) if edge == INPUT else reach(
+            for edge, x in zip(node.inputs, xs, strict=True):
+                # somebody must collect what the input has in one transfer
+                more, lanes = (fold.simd * x.element.width, 0) if edge == INPUT else reach(
                     edge, fold.simd, directly=isinstance(node.layer, Requantize))
                 cost += more
                 given.append(lanes)

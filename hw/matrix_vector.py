@@ -98,8 +98,17 @@ class MatrixVectorUnit(wiring.Component):
 
     @property
     def latency(self) -> int:
-        """Cycles from a step to its sum: weights, terms, the levels of the tree, accumulator."""
-        return 3 + tree_of(self.fmt, self.x.width, self.simd).latency
+        """Cycles from a step to its sum: inputs, terms, the levels of the tree, accumulator."""
+        return 3 + self._replays + tree_of(self.fmt, self.x.width, self.simd).latency
+
+    @property
+    def _steps(self) -> int:
+        return self.in_folds * self.out_folds
+
+    @property
+    def _replays(self) -> bool:
+        """Whether inputs are kept: a register of their buffer adds a cycle."""
+        return self.in_folds > 1 and self.out_folds > 1
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -133,57 +142,80 @@ class MatrixVectorUnit(wiring.Component):
 
     def _feed(self, m: Module, step: Value) -> tuple[list[Value], list[Value], Value, Value]:
         """Return inputs, codes of the weights, whether it is a row's last step, and valid."""
-        steps, frame = self.in_folds * self.out_folds, self.codes.reshape(-1, self.pe * self.simd)
-        k, issue = Signal(range(steps)), Signal()
         x = Signal(self.i.payload.shape().size, name="x", reset_less=True)
-        last_in, valid = Signal(), Signal()
+        last_in, valid, take = Signal(), Signal(), Signal()
+        codes, primed = self._codes(m, step, take)
         with m.If(step):
-            m.d.sync += valid.eq(issue)
-        with m.If(issue):
-            m.d.sync += k.eq(Mux(k == steps - 1, 0, k + 1))
-        if self.out_folds == 1 or self.in_folds == 1:
-            first = Const(1) if self.out_folds == 1 else k == 0
-            m.d.comb += [issue.eq(step & (self.i.valid | ~first)), self.i.ready.eq(step & first)]
-            with m.If(issue & first):
-                m.d.sync += x.eq(self.i.payload)
-            with m.If(issue):
-                m.d.sync += last_in.eq((k == steps - 1) | (self.in_folds == 1))
+            m.d.sync += valid.eq(take)
+        if self._replays:
+            self._replay(m, step, take, x, last_in)
         else:
-            self._replay(m, step, issue, x, last_in)
+            k = Signal(range(self._steps))
+            first = Const(1) if self.out_folds == 1 else k == 0
+            m.d.comb += [take.eq(step & primed & (self.i.valid | ~first)),
+                         self.i.ready.eq(step & primed & first)]
+            with m.If(take & first):
+                m.d.sync += x.eq(self.i.payload)
+            with m.If(take):
+                m.d.sync += [k.eq(Mux(k == self._steps - 1, 0, k + 1)),
+                             last_in.eq((k == self._steps - 1) | (self.in_folds == 1))]
+        n = self.x.width
+        return [x[s * n:(s + 1) * n] for s in range(self.simd)], codes, last_in, valid
+
+    def _codes(self, m: Module, step: Value, take: Value) -> tuple[list[Value], Value]:
+        """Return the codes of the step that was taken, and whether steps may be taken.
+
+        The order of the codes is known, so a block is read a step ahead, into a register: from the
+        clock to the output of a block it takes long, and now nothing else does in that cycle.
+        """
         width = self.fmt.width
+        frame = self.codes.reshape(-1, self.pe * self.simd)
         words = [sum(int(c) << (j * width) for j, c in enumerate(row)) for row in frame]
         word: Value = Const(words[0], self.pe * self.simd * width)
-        if steps > 1:
+        primed: Value = Const(1)
+        if self._steps > 1:
+            if self.block:
+                primed = Signal(name="primed")
+                m.d.sync += primed.eq(1)
             m.submodules.weights = weights = memory.Memory( # type: ignore[var-annotated]
-                shape=unsigned(len(word)), depth=steps, init=words,
+                shape=unsigned(len(word)), depth=self._steps, init=words,
                 attrs={"rom_style": "block" if self.block else "logic"})
-            port = weights.read_port()
-            m.d.comb += [port.addr.eq(k), port.en.eq(step)]
+            port, next_k = weights.read_port(), Signal(range(self._steps), name="next_k")
+            m.d.comb += [port.addr.eq(next_k), port.en.eq(take | ~primed)]
+            with m.If(port.en):
+                m.d.sync += next_k.eq(Mux(next_k == self._steps - 1, 0, next_k + 1))
             word = port.data
-        n = self.x.width
-        return ([x[s * n:(s + 1) * n] for s in range(self.simd)],
-                [word[j * width:(j + 1) * width] for j in range(self.pe * self.simd)],
-                last_in, valid)
+            if self.block:
+                word = Signal.like(port.data, name="codes", reset_less=True)
+                with m.If(take):
+                    m.d.sync += word.eq(port.data)
+        return [word[j * width:(j + 1) * width] for j in range(self.pe * self.simd)], primed
 
-    def _replay(self, m: Module, step: Value, issue: Value, x: Value, last_in: Value) -> None:
+    def _replay(self, m: Module, step: Value, take: Value, x: Value, last_in: Value) -> None:
         """Keep the inputs of a frame for all groups of outputs, while the next frame comes in."""
         bank = 1 << (self.in_folds - 1).bit_length()
         m.submodules.buffer = buffer = memory.Memory( # type: ignore[var-annotated]
-            shape=unsigned(len(x)), depth=2 * bank, init=[])
+            shape=unsigned(len(x)), depth=2 * bank, init=[],
+            attrs={"ram_style": "block"} if self.block else {})
         write, read = buffer.write_port(), buffer.read_port()
         w, r = Signal(range(bank)), Signal(range(bank))
         w_bank, r_bank, full = Signal(), Signal(), Signal(2)
         group = Signal(range(self.out_folds))
+        issue, found, last_found = Signal(), Signal(), Signal()
         w_last, r_last = w == self.in_folds - 1, r == self.in_folds - 1
         arrived = full.bit_select(r_bank, 1) | (r_bank == w_bank) & (r < w)
         m.d.comb += [
             self.i.ready.eq(~full.bit_select(w_bank, 1)),
             write.en.eq(self.i.valid & self.i.ready), write.addr.eq(Cat(w, w_bank)),
             write.data.eq(self.i.payload), issue.eq(step & arrived),
-            read.en.eq(step), read.addr.eq(Cat(r, r_bank)), x.eq(read.data),
+            read.en.eq(step), read.addr.eq(Cat(r, r_bank)), take.eq(step & found),
         ]
+        with m.If(step):
+            m.d.sync += found.eq(issue)
+        with m.If(take):
+            m.d.sync += [x.eq(read.data), last_in.eq(last_found)]
         with m.If(issue):
-            m.d.sync += [r.eq(Mux(r_last, 0, r + 1)), last_in.eq(r_last)]
+            m.d.sync += [r.eq(Mux(r_last, 0, r + 1)), last_found.eq(r_last)]
             with m.If(r_last):
                 m.d.sync += group.eq(group + 1)
                 with m.If(group == self.out_folds - 1):
@@ -196,27 +228,27 @@ class MatrixVectorUnit(wiring.Component):
 
     def _accumulate(self, m: Module, step: Value, valid: Value, sums: list[Sum]) -> None:
         """Add the sums of a row's steps to its bias. Rows come in order: a counter knows which."""
-        k, row = Signal(range(self.in_folds)), Signal(range(self.out_folds))
-        row_next = Signal.like(row)
+        k, done = Signal(range(self.in_folds)), Signal()
         last = k == self.in_folds - 1
-        m.d.comb += row_next.eq(row)
+        m.d.comb += done.eq(step & valid & last)
         with m.If(step):
             m.d.sync += self.o.valid.eq(valid & last)
         with m.If(step & valid):
             m.d.sync += k.eq(Mux(last, 0, k + 1))
-            with m.If(last):
-                m.d.comb += row_next.eq(Mux(row == self.out_folds - 1, 0, row + 1))
-        m.d.sync += row.eq(row_next)
         width = self.acc.width
         masked = self.bias & ((1 << width) - 1)
         words = [sum(int(b) << (p * width) for p, b in enumerate(group)) for group in masked]
         word: Value = Const(words[0], self.pe * width)
-        if self.out_folds > 1:
+        if self.out_folds > 1: # read a row ahead, as the codes are
             m.submodules.bias = bias = memory.Memory( # type: ignore[var-annotated]
                 shape=unsigned(len(word)), depth=self.out_folds, init=words,
                 attrs={"rom_style": "logic"})
-            port = bias.read_port()
-            m.d.comb += port.addr.eq(row_next)
+            port, next_row = bias.read_port(), Signal(range(self.out_folds), name="next_row")
+            first = Signal(init=1)
+            m.d.sync += first.eq(0)
+            m.d.comb += [port.addr.eq(next_row), port.en.eq(done | first)]
+            with m.If(port.en):
+                m.d.sync += next_row.eq(Mux(next_row == self.out_folds - 1, 0, next_row + 1))
             word = port.data
         for p, total in enumerate(sums):
             acc, start = (v[p * width:(p + 1) * width] for v in (self.o.payload.as_value(), word))

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from amaranth import Module, Signal, Value
+from amaranth import Module, Signal, Value, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from bittern.hw.link import Link
+from bittern.hw.stream import Queue
 
 if TYPE_CHECKING:
     from amaranth.lib import stream
@@ -65,12 +66,15 @@ class Serial(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.core, m.submodules.link = self.core, self.link
-        i, o = self.core.i, self.core.o
-        m.d.comb += [
-            self.link.rx.eq(self.rx), self.tx.eq(self.link.tx),
-            Value.cast(i.payload).eq(self.link.o.payload), i.valid.eq(self.link.o.valid),
-            self.link.o.ready.eq(i.ready),
-            self.link.i.payload.eq(Value.cast(o.payload)), self.link.i.valid.eq(o.valid),
-            o.ready.eq(self.link.i.ready),
-        ]
+        m.d.comb += [self.link.rx.eq(self.rx), self.tx.eq(self.link.tx)]
+        # queues cut the paths between what counts bytes and whole layers
+        for name, source, sink in (("requests", self.link.o, self.core.i),
+                                   ("replies", self.core.o, self.link.i)):
+            m.submodules[name] = queue = Queue(unsigned(len(Value.cast(source.payload))))
+            m.d.comb += [
+                queue.i.payload.eq(Value.cast(source.payload)), queue.i.valid.eq(source.valid),
+                source.ready.eq(queue.i.ready),
+                Value.cast(sink.payload).eq(queue.o.payload), sink.valid.eq(queue.o.valid),
+                queue.o.ready.eq(sink.ready),
+            ]
         return m

@@ -131,8 +131,9 @@ class Fork(wiring.Component):
 class Narrow(wiring.Component):
     """Split each transfer into several: a frame of `features` in narrower transfers.
 
-    A transfer of ``o`` a cycle, latency 1; ``i`` waits for the last part to leave. What the last
-    transfer of a frame has beyond `features` is dropped where it fills a transfer of ``o``.
+    A transfer of ``o`` a cycle, latency 1, and a cycle between the parts of one transfer and of the
+    next, which cuts the path from the ``ready`` of ``o`` to that of ``i``. What the last transfer of
+    a frame has beyond `features` is dropped where it fills a transfer of ``o``.
 
     Parameters
     ----------
@@ -163,15 +164,17 @@ class Narrow(wiring.Component):
         frame, parts = transfers(self.features, self.wide), self.wide // self.narrow
         last_parts = transfers(self.features, self.narrow) - (frame - 1) * parts
         held = Signal(self.i.payload.shape().size, reset_less=True)
-        left, count = Signal(range(parts + 1)), Signal(range(frame))
-        m.d.comb += [self.o.valid.eq(left != 0), self.o.payload.as_value().eq(held),
-                     self.i.ready.eq((left == 0) | (left == 1) & self.o.ready)]
-        with m.If(self.o.valid & self.o.ready):
-            m.d.sync += [held.eq(held[len(self.o.payload.as_value()):]), left.eq(left - 1)]
+        left = Signal(range(parts)) # parts after the one on `o`
+        count = Signal(range(frame))
+        last = count == frame - 1
+        m.d.comb += [self.o.payload.as_value().eq(held), self.i.ready.eq(~self.o.valid)]
         with m.If(self.i.valid & self.i.ready):
-            last = count == frame - 1
-            m.d.sync += [held.eq(self.i.payload), left.eq(Mux(last, last_parts, parts)),
+            m.d.sync += [held.eq(self.i.payload), self.o.valid.eq(1),
+                         left.eq(Mux(last, last_parts, parts) - 1),
                          count.eq(Mux(last, 0, count + 1))]
+        with m.If(self.o.valid & self.o.ready):
+            m.d.sync += [held.eq(held[len(self.o.payload.as_value()):]), left.eq(left - 1),
+                         self.o.valid.eq(left != 0)]
         return m
 
 

@@ -483,3 +483,13 @@ def test_every_importer_is_listed():
     package = Path(__import__("bittern.gen.importers", fromlist=["x"]).__file__).parent
     found = {p.stem for p in package.iterdir() if p.stem != "__init__" and p.stem[0] != "_"}
     assert found == {i.__name__.rsplit(".", 1)[-1] for i in IMPORTERS}
+
+
+def test_a_bias_in_units_of_the_sums_is_the_layers_own():
+    network = read(Path(__file__).parent.parent / "examples" / "digits" / "digits.onnx")
+    layer = network.graph.nodes[-1].layer
+    assert len(np.unique(layer.bias)) > 1
+    q = np.random.default_rng(0).integers(0, 16, (500, 64))
+    y = network.graph.golden(q)
+    assert np.array_equal(y.argmax(axis=1), network.decode(y).argmax(axis=1))
+    assert np.array_equal(network.decode(y), (y * 0.25).astype(np.float32))

@@ -1,4 +1,6 @@
 # amaranth: UnusedElaboratable=no
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -40,7 +42,7 @@ class Builder:
 
 def chain(seed, sizes, lo, hi):
     b, edge = Builder(seed), INPUT
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         edge = b.act(b.dense(edge, inputs, outputs), outputs, levels=1 + seed % 3)
     b.dense(edge, sizes[-1], 3, values=range(-8, 8))
     return Graph(Tensor((sizes[0],), lo, hi), tuple(b.nodes))

@@ -1,4 +1,5 @@
 # amaranth: UnusedElaboratable=no
+import numpy as np
 import pytest
 from amaranth import Module, unsigned
 from amaranth.lib import wiring
@@ -19,7 +20,7 @@ class Stage(wiring.Component):
     def __init__(self):
         super().__init__({"i": In(lanes(unsigned(8), 4)), "o": Out(lanes(unsigned(8), 4))})
 
-    def elaborate(self, platform):
+    def elaborate(self, _platform):
         m = Module()
         m.submodules.queue = queue = Queue(self.i.payload.shape())
         wiring.connect(m, wiring.flipped(self.i), queue.i)
@@ -35,8 +36,6 @@ def test_lanes_do_not_break_synthesis(family):
 @pytest.mark.slow
 @pytest.mark.parametrize("family", Family)
 def test_the_netlist_of_lanes_is_exact(family, tmp_path):
-    import numpy as np
-
     port = Port(4, 4, 8, signed=False)
     x = np.random.default_rng(0).integers(0, 256, (50, 4))
     found = netlist_sim.run(netlist(to_rtlil(Stage()), family), family.name.lower(),

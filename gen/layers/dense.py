@@ -83,7 +83,7 @@ class Dense(Layer):
         replayed = in_folds > 1 and out_folds > 1
         takes = (True, *[out_folds == 1] * (in_folds * out_folds - 1))
         return Steps((False,) * len(takes) if replayed else takes, row * out_folds,
-                     3 + tree_of(self.format, x.element.width, fold.simd).latency,
+                     3 + replayed + tree_of(self.format, x.element.width, fold.simd).latency,
                      replay=in_folds if replayed else 0)
 
     def _memory(self, fold: Fold) -> tuple[int, int]:

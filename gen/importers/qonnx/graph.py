@@ -24,6 +24,8 @@ __all__ = ["Builder"]
 
 TABLE = 2**22
 """Values looked at to find out whether they are equally spaced."""
+EXACT = 2**24
+"""Integers below are floats of 32 bits."""
 
 
 class Builder:
@@ -105,6 +107,26 @@ class Builder:
             return points(x.edge, x.shape,
                           Lattice(lattice.scale, step, table[0] - step * tensor.lo))
         return self.stream(self.requantize(x, codes, f"{name}_input"), x.shape, multiples)
+
+    def biased(self, x: Stream, bias: Array) -> Stream | None:
+        """Return ``x + bias`` where that is integers of a Dense, to the last bit of the floats.
+
+        The scale is a power of two and the integers are small: nothing is rounded, so that the
+        outputs of a network are comparable integers though each has a bias of its own.
+        """
+        node, lattice = self.nodes.get(x.edge), x.lattice
+        if (x.pending or node is None or not isinstance(node.layer, Dense) or lattice.step != 1
+                or lattice.offset.any() or (np.frexp(lattice.scale)[0] != 0.5).any()):
+            return None
+        units = np.broadcast_to(bias, x.shape).ravel() / lattice.scale
+        if (units != np.rint(units)).any() or (np.abs(units) >= EXACT).any():
+            return None
+        layer = Dense(node.layer.weights, frozen(node.layer.bias + units.astype(np.int64)))
+        reached = layer.infer(*(self.types[i] for i in node.inputs))
+        if max(map(abs, (reached.lo, reached.hi))) >= EXACT:
+            return None
+        edge = self.add(self.wishes[x.edge], layer, *node.inputs)
+        return self.stream(edge, x.shape, lattice)
 
     def finish(self, output: str) -> tuple[Graph, dict[str, str]]:
         """Return the graph that drives the edge `output`, and what its integers stand for."""

@@ -204,6 +204,9 @@ class Interpreter:
         alpha, beta = o.attribute("alpha", 1.0), o.attribute("beta", 1.0)
         added = np.zeros(1, np.float32) if addend is None else (
             constant(addend, "third operand") * np.float32(beta))
+        if alpha == 1 and (biased := self.plus(o, y, Constant(added))):
+            self.rules[o.index] = "dense"
+            return biased
         return elementwise(lambda v, c: multiply_add(v, alpha, c), y, Constant(added))
 
     def dense(self, o: Operation, x: Variable, weights: Constant) -> Variable:
@@ -236,7 +239,7 @@ class Interpreter:
     def add(self, o: Operation, x: Value, y: Value) -> Value:
         """Add: of two streams, exactly."""
         if not (isinstance(x, Stream) and isinstance(y, Stream)):
-            return elementwise(np.add, x, y)
+            return self.plus(o, x, y) or elementwise(np.add, x, y)
         body(x)
         body(y)
         if prod(broadcast(x, y)) != prod(x.shape) or x.size != y.size:
@@ -252,9 +255,21 @@ class Interpreter:
         return self.builder.stream(edge, broadcast(x, y), Lattice(
             a.lattice.scale, a.lattice.step, a.lattice.offset + b.lattice.offset))
 
-    def sub(self, _o: Operation, x: Value, y: Value) -> Value:
+    def plus(self, o: Operation, x: Value, y: Value) -> Stream | None:
+        """Add a constant to the sums of a matrix product, where they are integers of one unit."""
+        if isinstance(x, Constant):
+            x, y = y, x
+        if not isinstance(x, Stream) or not isinstance(y, Constant) or broadcast(x, y) != x.shape:
+            return None
+        found = self.builder.biased(x, y.array)
+        if found:
+            self.rules[o.index] = f"bias of {self.builder.wishes[found.edge]}"
+        return found
+
+    def sub(self, o: Operation, x: Value, y: Value) -> Value:
         """Sub."""
-        return elementwise(np.subtract, x, y)
+        biased = self.plus(o, x, Constant(-y.array)) if isinstance(y, Constant) else None
+        return biased or elementwise(np.subtract, x, y)
 
     def mul(self, _o: Operation, x: Value, y: Value) -> Value:
         """Mul."""
