@@ -7,8 +7,10 @@ without its gates; tests hold the simulated hardware to exactly these numbers.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from operator import or_
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -114,6 +116,13 @@ class _State(ABC):
     def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
         """Pass a cycle."""
 
+    def still(self, arrived: list[bool]) -> float:
+        """Return the cycles for which nothing can be seen of this cell, if its inputs stay so."""
+        return 0 if any(arrived) or any(self.valids(arrived)) else inf
+
+    def skip(self, arrived: list[bool], cycles: int) -> None:
+        """Pass so many cycles, in which nothing can be seen."""
+
 
 class _Stepper(_State):
     def __init__(self, steps: Steps) -> None:
@@ -121,8 +130,30 @@ class _Stepper(_State):
         self.pipe = deque([False] * steps.latency, maxlen=steps.latency)
         self.written = 0 # transfers in the buffer, of the frame that is being read and the next
 
+        self.events = [k for k, event in enumerate(map(or_, steps.takes, steps.gives)) if event]
+
     def valids(self, arrived: list[bool]) -> list[bool]:
         return [self.pipe[0]]
+
+    def waits(self, arrived: list[bool]) -> bool:
+        """Return whether the next step lacks a transfer."""
+        if self.steps.replay:
+            return self.written <= self.k % self.steps.replay
+        return self.steps.takes[self.k] and not all(arrived)
+
+    def still(self, arrived: list[bool]) -> float:
+        if any(self.pipe) or self.steps.replay and arrived[0] and self.readys(arrived, [True])[0]:
+            return 0
+        if self.waits(arrived):
+            return inf
+        quiet = self.events[bisect_left(self.events, self.k)] - self.k
+        if self.steps.replay and self.written < self.steps.replay:
+            quiet = min(quiet, self.written - self.k % self.steps.replay)
+        return quiet
+
+    def skip(self, arrived: list[bool], cycles: int) -> None:
+        if not self.waits(arrived):
+            self.k += cycles
 
     def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
         if self.steps.replay:
@@ -134,8 +165,7 @@ class _Stepper(_State):
     def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
         steps = self.steps
         step = not self.pipe[0] or wanted[0]
-        issue = step and (self.written > self.k % steps.replay if steps.replay else
-                          not steps.takes[self.k] or all(arrived))
+        issue = step and not self.waits(arrived)
         if steps.replay and arrived[0] and self.written < 2 * steps.replay:
             self.written += 1
         if step:
@@ -234,6 +264,12 @@ def simulate(cells: Sequence[Cell], transfers_out: int, *, frames: int = 6) -> T
         i, k = reader[Source(-1)]
         if first is None and readys[i][k]:
             first = cycle
+        still = 0 if readys[i][k] else min(s.still(a) for s, a in zip(states, arrived, strict=True))
+        if 1 < still < inf:
+            for state, there in zip(states, arrived, strict=True):
+                state.skip(there, int(still))
+            cycle += int(still)
+            continue
         if valids[-1][0]:
             given += 1
             if given % transfers_out == 0:

@@ -131,9 +131,9 @@ class Fork(wiring.Component):
 class Narrow(wiring.Component):
     """Split each transfer into several: a frame of `features` in narrower transfers.
 
-    A transfer of ``o`` a cycle, latency 1, and a cycle between the parts of one transfer and of the
-    next, which cuts the path from the ``ready`` of ``o`` to that of ``i``. What the last transfer of
-    a frame has beyond `features` is dropped where it fills a transfer of ``o``.
+    A transfer of ``o`` a cycle, latency 1, and a cycle between the parts of one transfer and those
+    of the next, which cuts the path from the ``ready`` of ``o`` to that of ``i``. What the last
+    transfer of a frame has beyond `features` is dropped where it fills a transfer of ``o``.
 
     Parameters
     ----------
