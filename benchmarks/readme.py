@@ -2,7 +2,8 @@
 
     python benchmarks/readme.py [--check]
 
-What stands between `<!-- results -->` and `<!-- /results -->` is made of `benchmarks/results/`.
+What stands between `<!-- results -->` and `<!-- /results -->` is made of `benchmarks/results/`, and
+so is what `make` prints in the end.
 Exit code 1 if `--check` finds another text there.
 """
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 README = ROOT / "README.md"
-BEGIN, END = "<!-- results -->\n", "<!-- /results -->"
 BOARDS = {"icebreaker": "iCEBreaker (UP5K)", "ulx3s_85f": "ULX3S 85F"}
 
 
@@ -118,14 +118,43 @@ def render() -> str:
     return "".join(parts) or "Not run yet: `make bench`.\n"
 
 
+def ending() -> str:
+    """Return what `make` prints in the end, without its frame."""
+    files = [RESULTS / f"{name}.json" for name in ("exactness", "speed")]
+    if not all(file.is_file() for file in files):
+        return ""
+    simulated, built = (json.loads(file.read_text()).get(part, {}).get("digits")
+                        for file, part in zip(files, ("rtl", "build"), strict=True))
+    if not simulated or not built:
+        return ""
+    lines = {
+        "exact": f"{'yes' if simulated['exact'] else 'NO'}, 32 images simulated, with and without "
+                 "stalls",
+        "accuracy": f"{simulated['accuracy']:.2%} of {simulated['frames']} held-out images",
+        **{name: f"{built[kind]:,} of {built[f'available_{kind}']:,}"
+           for name, kind in (("LUTs", "lut4"), ("DSPs", "dsp"), ("memories", "bram"))},
+        "clock": f"{built['clock_mhz']:.2f} MHz, up to {built['fmax_mhz']:.2f} MHz",
+        "classifications/s": f"{built['inferences_per_second']:,.0f} inside the chip",
+        "latency": f"{built['latency_us']:.2f} us",
+    }
+    rows = "".join(f"{name:19} {value}\n" for name, value in lines.items())
+    return f"```text\n{'digits':19} {built['board']}\n{rows}```\n"
+
+
+def replaced(text: str, name: str, content: str) -> str:
+    """Return `text` with what is between the markers `name` replaced."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = text.split(begin)
+    return before + begin + content + end + rest.split(end, 1)[1]
+
+
 def main() -> None:
     """Write or check."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
     text = README.read_text()
-    before, rest = text.split(BEGIN)
-    fresh = f"{before}{BEGIN}{render()}{END}{rest.split(END, 1)[1]}"
+    fresh = replaced(replaced(text, "make", ending()), "results", render())
     if check:
         if fresh != text:
             say("README.md does not quote benchmarks/results: python benchmarks/readme.py")

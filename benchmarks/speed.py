@@ -70,7 +70,8 @@ def build(point: Point, seed: int, folder: Path) -> dict[str, Any] | None:
                **used[layer["layer"]]} for layer in plan["layers"]]
     keys = ("board", "lut4", "ff", "dsp", "bram", "fmax_mhz", "clock_mhz", "wanted_mhz",
             "inferences_per_second", "latency_us", "predicted_cycles_per_inference",
-            "predicted_latency_cycles", "estimated_lut4", "estimated_bram", "tools", "seed")
+            "predicted_latency_cycles", "estimated_lut4", "estimated_bram", "tools", "seed",
+            "available_lut4", "available_dsp", "available_bram")
     bound = point.most_lut4
     return {"command": command, "network": point.network, "layers": layers,
             **{key: result[key] for key in keys},
