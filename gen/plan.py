@@ -128,10 +128,7 @@ class Plan:
             for k, edge in enumerate(node.inputs):
                 source = drivers[edge].pop()
                 name = f"{node.name}_{k}" if joins else node.name
-                # a requantizer stands directly behind the layer it belongs to
-                cut = edge != INPUT and not isinstance(node.layer, Requantize)
-                for cell in _route(name, node.name, xs[k], self._lanes_of(edge), fold.simd,
-                                   cut=cut and not joins):
+                for cell in _route(name, node.name, xs[k], self._lanes_of(edge), fold.simd):
                     source = add(cell, source)
                 if joins:
                     queue = _queue(name, node.name, xs[k], fold.simd, 0)
@@ -159,12 +156,8 @@ def _port(tensor: Tensor, count: int) -> Port:
     return Port(tensor.size, count, tensor.element.width, tensor.element.signed)
 
 
-def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int, *,
-           cut: bool) -> Iterator[Placed]:
-    """Yield the cells that turn transfers of `wide` elements into transfers of `needed`.
-
-    With `cut` there is a queue where fewest bits pass: it keeps the chains of ``ready`` short.
-    """
+def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int) -> Iterator[Placed]:
+    """Yield the cells that turn transfers of `wide` elements into transfers of `needed`."""
     element, size = tensor.element, tensor.size
     least = gcd(wide, needed)
     if wide != least:
@@ -176,8 +169,6 @@ def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int, *,
                      Steps(tuple(k == 0 for n in counts for k in range(n + 1)),
                            tuple(k < n for n in counts for k in range(n + 1)), 1), (),
                      Cost(held + 10, held))
-    if cut:
-        yield _queue(name, layer, tensor, least, 2)
     if needed != least:
         parts = needed // least
         taken, held = transfers(size, least), needed * element.width
@@ -253,7 +244,7 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
             return best[edge][needed][0], needed
         found = []
         for lanes, (cost, *_) in best[edge].items():
-            cells = list(_route("", "", types[edge], lanes, needed, cut=True))
+            cells = list(_route("", "", types[edge], lanes, needed))
             slow = any(isinstance(c.promise, Steps) and c.promise.cycles > cycles for c in cells)
             found.append((cost + sum(weight(c.cost) for c in cells) + slow * SLOW, lanes))
         return min(found)

@@ -34,6 +34,9 @@ class Steps:
         one. A step that takes waits for the transfers.
     latency : int
         At least 1.
+    store : int
+        Where not 0, the pipeline never stops. Behind it is a queue (:class:`Store`) of so many
+        transfers, and a step that gives one waits until there will be room for it.
     replay : int
         Where not 0, transfers go into a buffer of two frames of so many transfers; step k needs
         transfer ``k % replay`` of its frame to be there, and none takes.
@@ -42,6 +45,7 @@ class Steps:
     takes: tuple[bool, ...]
     gives: tuple[bool, ...]
     latency: int
+    store: int = 0
     replay: int = 0
 
     @property
@@ -121,7 +125,7 @@ class _State(ABC):
         return 0 if any(arrived) or any(self.valids(arrived)) else inf
 
     def skip(self, arrived: list[bool], cycles: int) -> None:
-        """Pass so many cycles, in which nothing can be seen."""
+        """Pass so many cycles, in which nothing can be seen: by default nothing happens."""
 
 
 class _Stepper(_State):
@@ -129,26 +133,31 @@ class _Stepper(_State):
         self.steps, self.k = steps, 0
         self.pipe = deque([False] * steps.latency, maxlen=steps.latency)
         self.written = 0 # transfers in the buffer, of the frame that is being read and the next
-
+        self.free, self.queue = steps.store, _start(Store(steps.store)) if steps.store else None
         self.events = [k for k, event in enumerate(map(or_, steps.takes, steps.gives)) if event]
 
     def valids(self, arrived: list[bool]) -> list[bool]:
-        return [self.pipe[0]]
+        return self.queue.valids([self.pipe[0]]) if self.queue else [self.pipe[0]]
 
     def waits(self, arrived: list[bool]) -> bool:
-        """Return whether the next step lacks a transfer."""
-        if self.steps.replay:
-            return self.written <= self.k % self.steps.replay
-        return self.steps.takes[self.k] and not all(arrived)
+        """Return whether the next step lacks a transfer, or room for one."""
+        steps = self.steps
+        if steps.store and steps.gives[self.k] and not self.free:
+            return True
+        if steps.replay:
+            return self.written <= self.k % steps.replay
+        return steps.takes[self.k] and not all(arrived)
 
     def still(self, arrived: list[bool]) -> float:
-        if any(self.pipe) or self.steps.replay and arrived[0] and self.readys(arrived, [True])[0]:
+        steps = self.steps
+        if (any(self.pipe) or any(self.valids(arrived))
+                or (steps.replay and arrived[0] and self.written < 2 * steps.replay)):
             return 0
         if self.waits(arrived):
             return inf
         quiet = self.events[bisect_left(self.events, self.k)] - self.k
-        if self.steps.replay and self.written < self.steps.replay:
-            quiet = min(quiet, self.written - self.k % self.steps.replay)
+        if steps.replay and self.written < steps.replay:
+            quiet = min(quiet, self.written - self.k % steps.replay)
         return quiet
 
     def skip(self, arrived: list[bool], cycles: int) -> None:
@@ -156,20 +165,28 @@ class _Stepper(_State):
             self.k += cycles
 
     def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
-        if self.steps.replay:
-            return [self.written < 2 * self.steps.replay]
-        step = (not self.pipe[0] or wanted[0]) and self.steps.takes[self.k]
+        steps = self.steps
+        if steps.replay:
+            return [self.written < 2 * steps.replay]
+        if steps.store:
+            able = not steps.gives[self.k] or self.free > 0
+        else:
+            able = not self.pipe[0] or wanted[0]
         missing = arrived.count(False)
-        return [step and missing == (not there) for there in arrived]
+        return [able and steps.takes[self.k] and missing == (not there) for there in arrived]
 
     def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
         steps = self.steps
-        step = not self.pipe[0] or wanted[0]
+        step = self.queue is not None or not self.pipe[0] or wanted[0]
         issue = step and not self.waits(arrived)
+        given = issue and steps.gives[self.k]
+        if self.queue:
+            self.free += (self.queue.valids([])[0] and wanted[0]) - given
+            self.queue.advance([self.pipe[0]], wanted)
         if steps.replay and arrived[0] and self.written < 2 * steps.replay:
             self.written += 1
         if step:
-            self.pipe.append(issue and steps.gives[self.k])
+            self.pipe.append(given)
         if issue:
             self.k += 1
             if self.k == len(steps.gives):

@@ -13,14 +13,22 @@ from amaranth.lib.wiring import In, Out
 from bittern.hw.adder_tree import Sum, add_tree
 from bittern.hw.formats.format import Term
 from bittern.hw.ints import Ints, shape_of
-from bittern.hw.stream import lanes, transfers
+from bittern.hw.stream import Queue, lanes, transfers
 
 if TYPE_CHECKING:
     from amaranth.lib import stream
 
     from bittern.hw.formats.format import Format
 
-__all__ = ["MatrixVectorUnit", "term_bits", "tree_of"]
+__all__ = ["MatrixVectorUnit", "store_of", "term_bits", "tree_of"]
+
+
+def store_of(delay: int, in_folds: int) -> int:
+    """Return the results to keep where one comes every `in_folds` cycles, `delay` after its step.
+
+    Room is given back three cycles after a result came, at the latest.
+    """
+    return max(-(-(delay + 3) // in_folds), 2)
 
 
 @lru_cache(maxsize=4096)
@@ -41,8 +49,8 @@ class MatrixVectorUnit(wiring.Component):
     Each step multiplies `simd` inputs by their weights for `pe` outputs. A frame takes
     ``ceil(inputs / simd) * ceil(outputs / pe)`` steps, one a cycle: for each group of outputs all
     of the inputs in turn. Frames follow each other without a gap. Latency: :attr:`latency` cycles
-    from a step to its sum on ``o``. ``ready`` passes combinationally from ``o`` to ``i``, except
-    where the inputs are kept in a buffer (several groups of outputs and of inputs).
+    from a step to its sum on ``o``. No path is combinational from ``o`` to ``i`` or back: a step
+    that makes a result is taken only when there will be room for it, and nothing behind ever stops.
 
     All terms of the products are unsigned (:class:`~bittern.hw.formats.Format`): a signed input
     has its sign bit inverted, which adds half its range; what that and complements add is taken
@@ -97,9 +105,19 @@ class MatrixVectorUnit(wiring.Component):
         super().__init__({"i": In(lanes(x, simd)), "o": Out(lanes(self.acc, pe))})
 
     @property
-    def latency(self) -> int:
+    def delay(self) -> int:
         """Cycles from a step to its sum: inputs, terms, the levels of the tree, accumulator."""
         return 3 + self._replays + tree_of(self.fmt, self.x.width, self.simd).latency
+
+    @property
+    def store(self) -> int:
+        """Results that are kept for ``o``: as many as are on their way when there is no stall."""
+        return store_of(self.delay, self.in_folds)
+
+    @property
+    def latency(self) -> int:
+        """Cycles from a step to its sum on ``o``."""
+        return self.delay + Queue.latency_of(self.store)
 
     @property
     def _steps(self) -> int:
@@ -112,9 +130,9 @@ class MatrixVectorUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        step = Signal()
-        m.d.comb += step.eq(~self.o.valid | self.o.ready)
-        x, codes, last_in, valid = self._feed(m, step)
+        done = Signal() # a result comes
+        may = self._credit(m, done)
+        x, codes, last_in, valid = self._feed(m, may, done)
         if self.x.signed:
             x = [Cat(v[:-1], ~v[-1]) for v in x]
         if self.fmt.masks: # lanes beyond the inputs in the last step of a row
@@ -127,42 +145,58 @@ class MatrixVectorUnit(wiring.Component):
                 for k, term in enumerate(self.fmt.times(codes[p * self.simd + s], v)):
                     q = Signal(len(term.value), name=f"term_{p}_{s}_{k}", reset_less=True)
                     terms.append(Term(term.shift, q, term.high))
-                    with m.If(step):
-                        m.d.sync += q.eq(term.value)
+                    m.d.sync += q.eq(term.value)
             sums.append(add_tree(terms, name=f"sum_{p}"))
-            with m.If(step):
-                m.d.sync += [q.eq(value) for q, value in sums[-1].registers]
+            m.d.sync += [q.eq(value) for q, value in sums[-1].registers]
         for level in range(1 + sums[0].latency):
             valid_q = Signal(name=f"valid_{level}")
-            with m.If(step):
-                m.d.sync += valid_q.eq(valid)
+            m.d.sync += valid_q.eq(valid)
             valid = valid_q
-        self._accumulate(m, step, valid, sums)
+        self._accumulate(m, valid, sums)
         return m
 
-    def _feed(self, m: Module, step: Value) -> tuple[list[Value], list[Value], Value, Value]:
+    def _credit(self, m: Module, done: Value) -> Value:
+        """Return whether a step may give a result: there will be room for it.
+
+        Nothing stops what is on its way, so that no signal has to reach all of its registers.
+        """
+        m.submodules.results = results = Queue(self.o.payload.shape(), self.store)
+        wiring.connect(m, results.o, wiring.flipped(self.o))
+        self._results = results
+        free, may = Signal(range(self.store + 1), init=self.store), Signal(init=1)
+        left = Signal.like(free)
+        m.d.comb += left.eq(free - done + (self.o.valid & self.o.ready))
+        m.d.sync += [free.eq(left), may.eq(left != 0)]
+        return may
+
+    def _feed(self, m: Module, may: Value, done: Value
+              ) -> tuple[list[Value], list[Value], Value, Value]:
         """Return inputs, codes of the weights, whether it is a row's last step, and valid."""
         x = Signal(self.i.payload.shape().size, name="x", reset_less=True)
         last_in, valid, take = Signal(), Signal(), Signal()
-        codes, primed = self._codes(m, step, take)
-        with m.If(step):
-            m.d.sync += valid.eq(take)
+        codes, primed = self._codes(m, take)
+        m.d.sync += valid.eq(take)
         if self._replays:
-            self._replay(m, step, take, x, last_in)
+            self._replay(m, may=may, done=done, take=take, x=x, last_in=last_in)
         else:
             k = Signal(range(self._steps))
             first = Const(1) if self.out_folds == 1 else k == 0
-            m.d.comb += [take.eq(step & primed & (self.i.valid | ~first)),
-                         self.i.ready.eq(step & primed & first)]
-            with m.If(take & first):
-                m.d.sync += x.eq(self.i.payload)
+            last = Const(1) if self.in_folds == 1 else k == self._steps - 1
+            ready = primed & (may | ~last)
+            m.d.comb += [take.eq(ready & (self.i.valid | ~first)), self.i.ready.eq(ready & first),
+                         done.eq(take & last)]
             with m.If(take):
-                m.d.sync += [k.eq(Mux(k == self._steps - 1, 0, k + 1)),
-                             last_in.eq((k == self._steps - 1) | (self.in_folds == 1))]
+                m.d.sync += k.eq(Mux(k == self._steps - 1, 0, k + 1))
+            m.d.sync += last_in.eq(last)
+            if self.out_folds == 1:
+                m.d.sync += x.eq(self.i.payload)
+            else:
+                with m.If(take & first):
+                    m.d.sync += x.eq(self.i.payload)
         n = self.x.width
         return [x[s * n:(s + 1) * n] for s in range(self.simd)], codes, last_in, valid
 
-    def _codes(self, m: Module, step: Value, take: Value) -> tuple[list[Value], Value]:
+    def _codes(self, m: Module, take: Value) -> tuple[list[Value], Value]:
         """Return the codes of the step that was taken, and whether steps may be taken.
 
         The order of the codes is known, so a block is read a step ahead, into a register: from the
@@ -187,11 +221,11 @@ class MatrixVectorUnit(wiring.Component):
             word = port.data
             if self.block:
                 word = Signal.like(port.data, name="codes", reset_less=True)
-                with m.If(take):
-                    m.d.sync += word.eq(port.data)
+                m.d.sync += word.eq(port.data)
         return [word[j * width:(j + 1) * width] for j in range(self.pe * self.simd)], primed
 
-    def _replay(self, m: Module, step: Value, take: Value, x: Value, last_in: Value) -> None:
+    def _replay(self, m: Module, *, may: Value, done: Value, take: Value, x: Value,
+                last_in: Value) -> None:
         """Keep the inputs of a frame for all groups of outputs, while the next frame comes in."""
         bank = 1 << (self.in_folds - 1).bit_length()
         m.submodules.buffer = buffer = memory.Memory( # type: ignore[var-annotated]
@@ -207,15 +241,13 @@ class MatrixVectorUnit(wiring.Component):
         m.d.comb += [
             self.i.ready.eq(~full.bit_select(w_bank, 1)),
             write.en.eq(self.i.valid & self.i.ready), write.addr.eq(Cat(w, w_bank)),
-            write.data.eq(self.i.payload), issue.eq(step & arrived),
-            read.en.eq(step), read.addr.eq(Cat(r, r_bank)), take.eq(step & found),
+            write.data.eq(self.i.payload), issue.eq(arrived & (may | ~r_last)),
+            done.eq(issue & r_last), read.addr.eq(Cat(r, r_bank)), take.eq(found),
         ]
-        with m.If(step):
-            m.d.sync += found.eq(issue)
-        with m.If(take):
-            m.d.sync += [x.eq(read.data), last_in.eq(last_found)]
+        m.d.sync += [found.eq(issue), last_found.eq(r_last),
+                     x.eq(read.data), last_in.eq(last_found)]
         with m.If(issue):
-            m.d.sync += [r.eq(Mux(r_last, 0, r + 1)), last_found.eq(r_last)]
+            m.d.sync += r.eq(Mux(r_last, 0, r + 1))
             with m.If(r_last):
                 m.d.sync += group.eq(group + 1)
                 with m.If(group == self.out_folds - 1):
@@ -226,14 +258,13 @@ class MatrixVectorUnit(wiring.Component):
             with m.If(w_last):
                 m.d.sync += [w_bank.eq(~w_bank), full.bit_select(w_bank, 1).eq(1)]
 
-    def _accumulate(self, m: Module, step: Value, valid: Value, sums: list[Sum]) -> None:
+    def _accumulate(self, m: Module, valid: Value, sums: list[Sum]) -> None:
         """Add the sums of a row's steps to its bias. Rows come in order: a counter knows which."""
         k, done = Signal(range(self.in_folds)), Signal()
         last = k == self.in_folds - 1
-        m.d.comb += done.eq(step & valid & last)
-        with m.If(step):
-            m.d.sync += self.o.valid.eq(valid & last)
-        with m.If(step & valid):
+        m.d.comb += done.eq(valid & last)
+        m.d.sync += self._results.i.valid.eq(done)
+        with m.If(valid):
             m.d.sync += k.eq(Mux(last, 0, k + 1))
         width = self.acc.width
         masked = self.bias & ((1 << width) - 1)
@@ -251,7 +282,8 @@ class MatrixVectorUnit(wiring.Component):
                 m.d.sync += next_row.eq(Mux(next_row == self.out_folds - 1, 0, next_row + 1))
             word = port.data
         for p, total in enumerate(sums):
-            acc, start = (v[p * width:(p + 1) * width] for v in (self.o.payload.as_value(), word))
+            acc, start = (v[p * width:(p + 1) * width]
+                          for v in (self._results.i.payload.as_value(), word))
             base = Mux(k == 0, start, acc)[:width] if self.in_folds > 1 else start
-            with m.If(step & valid): # the lowest place makes the carry into the others
+            with m.If(valid): # the lowest place makes the carry into the others
                 m.d.sync += acc.eq((Cat(total.carry, base) + Cat(total.carry, total.value))[1:])

@@ -46,7 +46,13 @@ class Queue(wiring.Component):
         if depth < 2:
             raise ValueError(f"depth must be at least 2, not {depth}")
         self.shape, self.depth = shape, depth
+        self.latency = self.latency_of(depth)
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
+
+    @staticmethod
+    def latency_of(depth: int) -> int:
+        """Return the cycles that a transfer takes through an empty queue of `depth`."""
+        return 1 if depth == 2 else 2
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -13,7 +13,7 @@ from bittern.gen.ir import Fold, Layer, Tensor
 from bittern.gen.timing import Steps
 from bittern.hw.formats import Format, find_format
 from bittern.hw.ints import Ints
-from bittern.hw.matrix_vector import MatrixVectorUnit, term_bits, tree_of
+from bittern.hw.matrix_vector import MatrixVectorUnit, store_of, term_bits, tree_of
 from bittern.hw.stream import transfers
 
 __all__ = ["Dense"]
@@ -82,9 +82,9 @@ class Dense(Layer):
         row = (*[False] * (in_folds - 1), True)
         replayed = in_folds > 1 and out_folds > 1
         takes = (True, *[out_folds == 1] * (in_folds * out_folds - 1))
-        return Steps((False,) * len(takes) if replayed else takes, row * out_folds,
-                     3 + replayed + tree_of(self.format, x.element.width, fold.simd).latency,
-                     replay=in_folds if replayed else 0)
+        delay = 3 + replayed + tree_of(self.format, x.element.width, fold.simd).latency
+        return Steps((False,) * len(takes) if replayed else takes, row * out_folds, delay,
+                     store=store_of(delay, in_folds), replay=in_folds if replayed else 0)
 
     def _memory(self, fold: Fold) -> tuple[int, int]:
         in_folds, out_folds = self._folds(fold)
@@ -101,6 +101,7 @@ class Dense(Layer):
         tree = tree_of(self.format, x_width, fold.simd)
         terms = fold.simd * term_bits(self.format, x_width)
         adder = acc_width * (2 if in_folds > 1 else 1)
+        kept = store_of(4 + tree.latency, in_folds)
         depth, width = self._memory(fold)
         lut = fold.pe * (terms + tree.lut4 + adder) + 20
         ff = fold.pe * (terms + tree.ff + acc_width) + fold.simd * x_width + 30
@@ -110,6 +111,10 @@ class Dense(Layer):
         else:
             lut += rom_lut(depth, width)
         lut += rom_lut(out_folds, fold.pe * acc_width)
+        if kept == 2:
+            lut, ff = lut + fold.pe * acc_width, ff + 2 * fold.pe * acc_width
+        else:
+            memories += ((kept, fold.pe * acc_width),)
         if in_folds > 1 and out_folds > 1:
             lut += 30
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x_width),)
