@@ -70,10 +70,16 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {name}"
 
 
+def load(name: str) -> dict[str, Any]:
+    """Return what is stored in ``results/NAME.json``."""
+    file = RESULTS / f"{name}.json"
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
 def save(name: str, results: dict[str, Any]) -> None:
     """Merge into ``results/NAME.json``: a run of one part keeps what others found."""
     file = RESULTS / f"{name}.json"
-    kept = json.loads(file.read_text()) if file.is_file() else {}
+    kept = load(name)
     RESULTS.mkdir(exist_ok=True)
     file.write_text(json.dumps(kept | results, indent=1, sort_keys=True) + "\n")
     say(f"written: {file.relative_to(ROOT)}")

@@ -261,11 +261,12 @@ class MatrixVectorUnit(wiring.Component):
     def _accumulate(self, m: Module, valid: Value, sums: list[Sum]) -> None:
         """Add the sums of a row's steps to its bias. Rows come in order: a counter knows which."""
         k, done = Signal(range(self.in_folds)), Signal()
+        start = Signal(init=1) # of a row: a register, since it goes to every bit
         last = k == self.in_folds - 1
         m.d.comb += done.eq(valid & last)
         m.d.sync += self._results.i.valid.eq(done)
         with m.If(valid):
-            m.d.sync += k.eq(Mux(last, 0, k + 1))
+            m.d.sync += [k.eq(Mux(last, 0, k + 1)), start.eq(last)]
         width = self.acc.width
         masked = self.bias & ((1 << width) - 1)
         words = [sum(int(b) << (p * width) for p, b in enumerate(group)) for group in masked]
@@ -282,8 +283,8 @@ class MatrixVectorUnit(wiring.Component):
                 m.d.sync += next_row.eq(Mux(next_row == self.out_folds - 1, 0, next_row + 1))
             word = port.data
         for p, total in enumerate(sums):
-            acc, start = (v[p * width:(p + 1) * width]
+            acc, initial = (v[p * width:(p + 1) * width]
                           for v in (self._results.i.payload.as_value(), word))
-            base = Mux(k == 0, start, acc)[:width] if self.in_folds > 1 else start
+            base = Mux(start, initial, acc)[:width] if self.in_folds > 1 else initial
             with m.If(valid): # the lowest place makes the carry into the others
                 m.d.sync += acc.eq((Cat(total.carry, base) + Cat(total.carry, total.value))[1:])
