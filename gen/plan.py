@@ -25,6 +25,8 @@ __all__ = ["Placed", "Plan", "fits", "fold_to", "make_plan"]
 
 HASTE = 4
 """How many times faster than it needs to be a layer may be."""
+BLOCK = 0.1
+"""Weight of a block of memory, in the LUTs that a device has for each."""
 SLOW = 1e9
 """Weight of cells between layers that are too slow: more than any hardware."""
 
@@ -223,7 +225,7 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     suit the last of them.)
     """
     types = graph.types()
-    block = 0.5 * target.lut4 / target.bram # a block weighs as much as half the LUTs beside it
+    block = BLOCK * target.lut4 / target.bram
 
     def weight(cost: Cost) -> float:
         return cost.lut4 + 0.25 * cost.ff + block * cost.blocks(target)
