@@ -91,6 +91,13 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
         yield row("host link, clock, reset", "", "", "", f"{r['lut4'] - r['network_lut4']:,}", "",
                   f"{r['ff'] - sum(x['ff'] for x in r['layers']):,}",
                   r["bram"] - sum(x["bram"] for x in r["layers"]), "")
+    if rates := found.get("rates"):
+        yield (f"\nThe same network at other rates and {rates[0]['clock_mhz']:g} MHz, estimated by "
+               "the plan, without the host link:\n\n")
+        yield table("classifications/s", "cycles", "LUT4", "memories")
+        for r in rates:
+            yield row(f"{r['inferences_per_second']:,.0f}", r["cycles"],
+                      f"{r['estimated_lut4']:,}", r["estimated_bram"])
     yield f"\nBittern itself, on {found.get('machine', '?')}:\n\n"
     yield table("what", "result")
     if r := found.get("generate"):

@@ -22,7 +22,9 @@ from typing import Any
 import numpy as np
 from common import bittern, load, machine, network, save, say, versions
 
+from bittern.boards import board
 from bittern.console import show, table
+from bittern.gen.compile import compile_network
 from bittern.gen.importers import read
 
 PARTS = ("build", "time")
@@ -50,9 +52,9 @@ POINTS = {
     "digits": Point("digits", "icebreaker", least_fps=250e3),
     # FINN+ reports 1,428,557/s in 17,675 LUT6, shell included, for this network on an RFSoC 2x2
     "tfc": Point("tfc_w1a1", "ulx3s_85f", 1.43e6, 80, 1.43e6, 6000),
-    "tfc-faster": Point("tfc_w1a1", "ulx3s_85f", 2.3e6, 70),
 }
 GENERATED = "tfc_w1a1"
+RATES = (0.4e6, 0.7e6, 1.43e6, 2.5e6)
 GOLDEN = ("tfc_w1a1", "tfc_w2a2")
 CALLS = 7
 
@@ -78,6 +80,22 @@ def build(point: Point, seed: int, folder: Path) -> dict[str, Any] | None:
             "least_inferences_per_second": point.least_fps, "most_lut4": bound,
             "reached": result["inferences_per_second"] >= point.least_fps
                        and (bound is None or result["lut4"] <= bound)}
+
+
+def rates() -> list[dict[str, Any]] | None:
+    """Plan the network of the point `tfc` for other rates: what more or fewer LUTs would buy."""
+    point = POINTS["tfc"]
+    if (files := network(point.network)) is None:
+        return None
+    net, target = read(files[0]), board(point.board).target(point.clock)
+    found = []
+    for rate in RATES:
+        plan = compile_network(net, target, rate)
+        found.append({"least_inferences_per_second": rate, "clock_mhz": target.clock_mhz,
+                      "cycles": plan.steps, "inferences_per_second":
+                      target.clock_mhz * 1e6 / plan.steps, "estimated_lut4": plan.cost.lut4,
+                      "estimated_bram": plan.cost.blocks(target)})
+    return found
 
 
 def files_of(folder: Path) -> list[str]:
@@ -157,6 +175,11 @@ def tell(results: dict[str, Any]) -> None:
                      x["estimated_lut4"], x["ff"], x["bram"], x["estimated_bram"])
                     for x in r["layers"]],
                    ("host link", "", "", "", "", r["lut4"] - r["network_lut4"], "", "", "", "")))
+    if found := results.get("rates"):
+        show(table("tfc_w1a1 at other rates, estimated, without the host link",
+                   ("inferences/s", "cycles", "LUT4", "memories"),
+                   [(f"{r['inferences_per_second']:,.0f}", r["cycles"], r["estimated_lut4"],
+                     r["estimated_bram"]) for r in found]))
     for name, r in results.get("golden", {}).items():
         show(f"golden model, {name}: {r['first_per_second']:,} images/s in the first call, "
              f"{r['best_per_second']:,} in the best of {CALLS}, {r['with_host_per_second']:,} with "
@@ -196,6 +219,7 @@ def main() -> None:
         if "build" in parts:
             results["build"] = {p: r for p in arguments.only or POINTS if (r := build(
                 replace(POINTS[p], **tried), arguments.seed, folder / p))}
+            results["rates"] = rates()
         if "time" in parts:
             results["golden"] = {n: r for n in GOLDEN if (r := golden(n))}
             results["generate"] = generate(Path(name) / "generate")
