@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bittern.gen.network import Network
 
 PARTS = ("golden", "rtl", "netlist")
-RTL = {"tfc_w1a1": (100, ["--board", "ulx3s_85f", "--fps", "1430000", "--clock", "80"]),
+RTL = {"tfc_w1a1": (100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
        "tfc_w2a2": (100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
        JETS: (200, ["--board", "ulx3s_85f"]),
        "digits": (450, ["--board", "icebreaker"])}

@@ -51,7 +51,8 @@ class Point:
 POINTS = {
     "digits": Point("digits", "icebreaker", least_fps=250e3),
     # FINN+ reports 1,428,557/s in 17,675 LUT6, shell included, for this network on an RFSoC 2x2
-    "tfc": Point("tfc_w1a1", "ulx3s_85f", 1.43e6, 80, 1.43e6, 6000),
+    "tfc": Point("tfc_w1a1", "ulx3s_85f", 1.43e6, 100, 1.43e6, 6000),
+    "tfc-faster": Point("tfc_w1a1", "ulx3s_85f", 1.95e6, 110, 1.43e6, 6000),
 }
 GENERATED = "tfc_w1a1"
 RATES = (0.4e6, 0.7e6, 1.43e6, 2.5e6)
