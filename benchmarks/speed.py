@@ -55,7 +55,7 @@ POINTS = {
     "tfc-faster": Point("tfc_w1a1", "ulx3s_85f", 1.95e6, 110, 1.43e6, 6000),
 }
 GENERATED = "tfc_w1a1"
-RATES = (0.4e6, 0.7e6, 1.43e6, 2.5e6)
+RATES = (0.4e6, 0.75e6, 1.5e6, 2.0e6, 3.0e6)
 GOLDEN = ("tfc_w1a1", "tfc_w2a2")
 CALLS = 7
 
