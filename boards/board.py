@@ -77,4 +77,5 @@ class Board:
         """Return what a plan may use, at `clock_mhz` or the board's default."""
         has = self.resources
         return Target(self.title, has.lut4, has.bram, has.dsp, has.bram_bits, has.bram_width,
-                      self.clock_mhz if clock_mhz is None else clock_mhz)
+                      self.clock_mhz if clock_mhz is None else clock_mhz,
+                      ff_in_lut=self.family is Family.ICE40)

@@ -20,6 +20,8 @@ class Target:
     bram_bits, bram_width : int
         Bits of a block, and of the widest word it reads in a cycle.
     clock_mhz : float
+    ff_in_lut : bool
+        Whether a flip-flop without a LUT before it takes the site of a LUT.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Target:
     bram_bits: int
     bram_width: int
     clock_mhz: float
+    ff_in_lut: bool = False
 
     def blocks(self, depth: int, width: int) -> int:
         """Return the blocks of a memory: of the shapes a block can have, those that need fewest."""
@@ -42,14 +45,23 @@ class Target:
 
 @dataclass(frozen=True)
 class Cost:
-    """4-input LUT sites (carry cells included), flip-flops, and block memories (depth, width)."""
+    """4-input LUTs (carry cells included), flip-flops, and block memories (depth, width).
+
+    Of the flip-flops, `bare` ones have no LUT before them.
+    """
 
     lut4: int = 0
     ff: int = 0
     memories: tuple[tuple[int, int], ...] = ()
+    bare: int = 0
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.lut4 + other.lut4, self.ff + other.ff, self.memories + other.memories)
+        return Cost(self.lut4 + other.lut4, self.ff + other.ff, self.memories + other.memories,
+                    self.bare + other.bare)
+
+    def sites(self, target: Target) -> int:
+        """Return the sites of LUTs on `target`."""
+        return self.lut4 + (self.bare if target.ff_in_lut else 0)
 
     def blocks(self, target: Target) -> int:
         """Return the blocks of memory on `target`."""

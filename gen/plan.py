@@ -178,13 +178,13 @@ def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int) -> Ite
         yield Placed(f"{name}_widen", layer,
                      partial(Widen, element, size, narrow=least, wide=needed),
                      Steps((True,) * taken, gives, 1), (),
-                     Cost(10 + (2 * parts if taken % parts else 0), held))
+                     Cost(10 + (2 * parts if taken % parts else 0), held, bare=held))
 
 
 def _queue(name: str, layer: str, tensor: Tensor, count: int, depth: int) -> Placed:
     """Return a queue for transfers of `count` elements; depth 0 is without an end."""
     bits = count * tensor.element.width
-    cost = Cost(bits + 4, 2 * bits + 2) if depth == 2 else Cost(30, 30, ((depth, bits),))
+    cost = Cost(bits + 4, 2 * bits + 2, bare=bits) if depth == 2 else Cost(30, 30, ((depth, bits),))
     return Placed(f"{name}_queue", layer,
                   partial(Queue, data.ArrayLayout(tensor.element, count), depth), Store(depth), (),
                   cost)
@@ -228,7 +228,7 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     block = BLOCK * target.lut4 / target.bram
 
     def weight(cost: Cost) -> float:
-        return cost.lut4 + 0.25 * cost.ff + block * cost.blocks(target)
+        return cost.sites(target) + 0.25 * cost.ff + block * cost.blocks(target)
 
     def options(node: Node, xs: list[Tensor]) -> list[Fold]:
         if isinstance(node.layer, Requantize) and node.inputs[0] != INPUT:
@@ -277,7 +277,7 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
 
 def fits(plan: Plan, target: Target) -> bool:
     """Return whether `plan` is estimated to fill no more of `target` than can be routed well."""
-    return (plan.cost.lut4 <= FULL * target.lut4
+    return (plan.cost.sites(target) <= FULL * target.lut4
             and plan.cost.blocks(target) <= target.bram)
 
 
@@ -317,7 +317,7 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
 
 
 def _too_large(plan: Plan, target: Target) -> str:
-    return (f"about {plan.cost.lut4:,} LUTs and {plan.cost.blocks(target)} blocks of memory are "
+    return (f"about {plan.cost.sites(target):,} LUTs and {plan.cost.blocks(target)} blocks of memory are "
             f"needed for a frame every {plan.steps:,} cycles; {target.name} has {target.lut4:,} "
             f"(of which {FULL:.0%} can be routed well) and {target.bram}: ask for fewer frames a "
             "second, or take a larger board")

@@ -86,7 +86,7 @@ def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
         "layer": cell.layer,
         "cycles": cell.promise.cycles if isinstance(cell.promise, Steps) else None,
         "latency": cell.promise.latency if isinstance(cell.promise, Steps) else None,
-        "lut4": cell.cost.lut4, "ff": cell.cost.ff, "bram": cell.cost.blocks(target),
+        "lut4": cell.cost.sites(target), "ff": cell.cost.ff, "bram": cell.cost.blocks(target),
     } for cell in plan.cells]
     layers = summarize_graph(plan.graph)
     for layer in layers:
@@ -100,7 +100,7 @@ def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
         "layers": layers, "cells": cells,
         "predicted_cycles_per_inference": plan.timing.interval,
         "predicted_latency_cycles": plan.timing.latency,
-        "estimated_lut4": plan.cost.lut4, "estimated_ff": plan.cost.ff,
+        "estimated_lut4": plan.cost.sites(target), "estimated_ff": plan.cost.ff,
         "estimated_dsp": 0, # a plan makes every product of LUTs
         "estimated_bram": plan.cost.blocks(target),
     }

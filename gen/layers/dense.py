@@ -103,22 +103,23 @@ class Dense(Layer):
         adder = acc_width * (2 if in_folds > 1 else 1)
         kept = store_of(4 + tree.latency, in_folds)
         depth, width = self._memory(fold)
-        lut = fold.pe * (terms + tree.lut4 + adder) + 20
-        ff = fold.pe * (terms + tree.ff + acc_width) + fold.simd * x_width + 30
+        inputs = fold.simd * x_width
+        lut = fold.pe * (terms + tree.lut4 + adder) + rom_lut(out_folds, fold.pe * acc_width) + 20
+        bare = inputs + fold.pe * max(tree.ff - tree.lut4, 0)
         memories: tuple[tuple[int, int], ...] = ()
         if self._in_blocks(fold):
-            memories = ((depth, width),)
+            memories, bare = ((depth, width),), bare + width
         else:
             lut += rom_lut(depth, width)
-        lut += rom_lut(out_folds, fold.pe * acc_width)
         if kept == 2:
-            lut, ff = lut + fold.pe * acc_width, ff + 2 * fold.pe * acc_width
+            lut, bare = lut + fold.pe * acc_width, bare + fold.pe * acc_width
         else:
             memories += ((kept, fold.pe * acc_width),)
+        ff = fold.pe * (terms + tree.ff + 2 * acc_width) + bare + 40
         if in_folds > 1 and out_folds > 1:
             lut += 30
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x_width),)
-        return Cost(lut, ff, memories)
+        return Cost(lut, ff, memories, bare)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:

@@ -57,17 +57,16 @@ class Requantize(Layer):
         (x,) = xs
         spec, width = self.spec, x.element.width
         folds = transfers(x.size, fold.pe) if spec.channels > 1 else 1
+        delayed = fold.pe * width * spec.latency(folds)
         if isinstance(spec, Thresholds):
             if spec.is_sign:
                 return Cost()
             tables = sum(rom_lut(folds << level, width) for level in range(spec.bits))
-            return Cost(fold.pe * (spec.bits * (width + 1) + tables),
-                        fold.pe * width * spec.latency(folds))
+            return Cost(fold.pe * (spec.bits * (width + 1) + tables), delayed, bare=delayed)
         assert isinstance(spec, Scale)
         m_bits = int(spec.multiplier.max()).bit_length() if spec.multiplies else 0
         tables = rom_lut(folds, m_bits + width) if m_bits else 0
-        return Cost(fold.pe * (width * (1 + m_bits) + 12 + tables),
-                    fold.pe * width * spec.latency(folds))
+        return Cost(fold.pe * (width * (1 + m_bits) + 12 + tables), delayed, bare=delayed)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
