@@ -317,7 +317,7 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
 
 
 def _too_large(plan: Plan, target: Target) -> str:
-    return (f"about {plan.cost.sites(target):,} LUTs and {plan.cost.blocks(target)} blocks of "
-            f"memory are needed for a frame every {plan.steps:,} cycles; {target.name} has {target.lut4:,} "
-            f"(of which {FULL:.0%} can be routed well) and {target.bram}: ask for fewer frames a "
-            "second, or take a larger board")
+    needs, blocks = plan.cost.sites(target), plan.cost.blocks(target)
+    return (f"about {needs:,} LUTs and {blocks} blocks of memory are needed for a frame every "
+            f"{plan.steps:,} cycles; {target.name} has {target.lut4:,} (of which {FULL:.0%} can be "
+            f"routed well) and {target.bram}: ask for fewer frames a second, or take a larger board")
