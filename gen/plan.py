@@ -320,4 +320,5 @@ def _too_large(plan: Plan, target: Target) -> str:
     needs, blocks = plan.cost.sites(target), plan.cost.blocks(target)
     return (f"about {needs:,} LUTs and {blocks} blocks of memory are needed for a frame every "
             f"{plan.steps:,} cycles; {target.name} has {target.lut4:,} (of which {FULL:.0%} can be "
-            f"routed well) and {target.bram}: ask for fewer frames a second, or take a larger board")
+            f"routed well) and {target.bram}: ask for fewer frames a second, or take a larger "
+            "board")
