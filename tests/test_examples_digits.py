@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The network that ships: it is there, it is what its README says, and it means the same to all."""
 
 import importlib.util
@@ -9,6 +10,15 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+
+from bittern.boards import board
+from bittern.boards.synthesis import netlist
+from bittern.gen.compile import compile_network
+from bittern.gen.design import Design
+from bittern.gen.importers import read
+from bittern.gen.rtlil import to_rtlil
+from bittern.sim import netlist as gates
+from bittern.sim.vectors import Vectors
 
 FOLDER = Path(__file__).parents[1] / "examples" / "digits"
 MODEL = FOLDER / "digits.onnx"
@@ -87,11 +97,8 @@ def test_a_numpy_evaluation_reads_the_held_out_images(script, model, held_out):
 
 def test_the_importer_reads_the_held_out_images_and_equals_numpy_bit_for_bit(script, model,
                                                                              held_out):
-    importers = pytest.importorskip("bittern.gen.importers")
-    if not hasattr(importers, "read"):
-        pytest.skip("there is no importer yet")
     x, labels = held_out
-    network = importers.read(MODEL)
+    network = read(MODEL)
     y = network.decode(network.graph.golden(network.encode(x)))
     assert script.accuracy(y, labels) >= 0.96
     assert np.array_equal(y, script.run(model, x))
@@ -108,3 +115,15 @@ def test_the_qonnx_executor_computes_the_same_outputs(script, model, held_out):
     reference = np.concatenate([execute_onnx(wrapper, {"global_in": image[None]})["global_out"]
                                 for image in x])
     assert np.array_equal(script.run(model, x), reference)
+
+
+def test_its_netlist_is_exact_and_takes_the_predicted_cycles(held_out, tmp_path):
+    network, target = read(MODEL), board("icebreaker")
+    plan = compile_network(network, target.target())
+    q = network.encode(held_out[0][:8])
+    verilog = netlist(to_rtlil(Design(plan)), target.family)
+    vectors = Vectors(plan.input, plan.output, q, network.graph.golden(q))
+    found = gates.run(verilog, target.family.name.lower(), vectors, tmp_path, seed=8)
+    assert found.exact, found.mismatch
+    assert found.latency_cycles == plan.timing.latency
+    assert found.cycles_per_inference == plan.timing.interval
