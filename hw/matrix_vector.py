@@ -130,9 +130,11 @@ class MatrixVectorUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        done = Signal() # a result comes
-        may = self._credit(m, done)
-        x, codes, last_in, valid = self._feed(m, may, done)
+        m.submodules.results = results = Queue(self.o.payload.shape(), self.store)
+        wiring.connect(m, results.o, wiring.flipped(self.o))
+        promised = Signal() # the step that was taken will give a result
+        may = self._credit(m, promised)
+        x, codes, last_in, valid = self._feed(m, may, promised)
         if self.x.signed:
             x = [Cat(v[:-1], ~v[-1]) for v in x]
         if self.fmt.masks: # lanes beyond the inputs in the last step of a row
@@ -152,24 +154,21 @@ class MatrixVectorUnit(wiring.Component):
             valid_q = Signal(name=f"valid_{level}")
             m.d.sync += valid_q.eq(valid)
             valid = valid_q
-        self._accumulate(m, valid, sums)
+        self._accumulate(m, valid, sums, results)
         return m
 
-    def _credit(self, m: Module, done: Value) -> Value:
+    def _credit(self, m: Module, promised: Value) -> Value:
         """Return whether a step may give a result: there will be room for it.
 
         Nothing stops what is on its way, so that no signal has to reach all of its registers.
         """
-        m.submodules.results = results = Queue(self.o.payload.shape(), self.store)
-        wiring.connect(m, results.o, wiring.flipped(self.o))
-        self._results = results
         free, may = Signal(range(self.store + 1), init=self.store), Signal(init=1)
         left = Signal.like(free)
-        m.d.comb += left.eq(free - done + (self.o.valid & self.o.ready))
+        m.d.comb += left.eq(free - promised + (self.o.valid & self.o.ready))
         m.d.sync += [free.eq(left), may.eq(left != 0)]
         return may
 
-    def _feed(self, m: Module, may: Value, done: Value
+    def _feed(self, m: Module, may: Value, promised: Value
               ) -> tuple[list[Value], list[Value], Value, Value]:
         """Return inputs, codes of the weights, whether it is a row's last step, and valid."""
         x = Signal(self.i.payload.shape().size, name="x", reset_less=True)
@@ -177,14 +176,14 @@ class MatrixVectorUnit(wiring.Component):
         codes, primed = self._codes(m, take)
         m.d.sync += valid.eq(take)
         if self._replays:
-            self._replay(m, may=may, done=done, take=take, x=x, last_in=last_in)
+            self._replay(m, may=may, promised=promised, take=take, x=x, last_in=last_in)
         else:
             k = Signal(range(self._steps))
             first = Const(1) if self.out_folds == 1 else k == 0
             last = Const(1) if self.in_folds == 1 else k == self._steps - 1
             ready = primed & (may | ~last)
             m.d.comb += [take.eq(ready & (self.i.valid | ~first)), self.i.ready.eq(ready & first),
-                         done.eq(take & last)]
+                         promised.eq(take & last)]
             with m.If(take):
                 m.d.sync += k.eq(Mux(k == self._steps - 1, 0, k + 1))
             m.d.sync += last_in.eq(last)
@@ -224,7 +223,7 @@ class MatrixVectorUnit(wiring.Component):
                 m.d.sync += word.eq(port.data)
         return [word[j * width:(j + 1) * width] for j in range(self.pe * self.simd)], primed
 
-    def _replay(self, m: Module, *, may: Value, done: Value, take: Value, x: Value,
+    def _replay(self, m: Module, *, may: Value, promised: Value, take: Value, x: Value,
                 last_in: Value) -> None:
         """Keep the inputs of a frame for all groups of outputs, while the next frame comes in."""
         bank = 1 << (self.in_folds - 1).bit_length()
@@ -242,7 +241,7 @@ class MatrixVectorUnit(wiring.Component):
             self.i.ready.eq(~full.bit_select(w_bank, 1)),
             write.en.eq(self.i.valid & self.i.ready), write.addr.eq(Cat(w, w_bank)),
             write.data.eq(self.i.payload), issue.eq(arrived & (may | ~r_last)),
-            done.eq(issue & r_last), read.addr.eq(Cat(r, r_bank)), take.eq(found),
+            promised.eq(issue & r_last), read.addr.eq(Cat(r, r_bank)), take.eq(found),
         ]
         m.d.sync += [found.eq(issue), last_found.eq(r_last),
                      x.eq(read.data), last_in.eq(last_found)]
@@ -258,13 +257,13 @@ class MatrixVectorUnit(wiring.Component):
             with m.If(w_last):
                 m.d.sync += [w_bank.eq(~w_bank), full.bit_select(w_bank, 1).eq(1)]
 
-    def _accumulate(self, m: Module, valid: Value, sums: list[Sum]) -> None:
+    def _accumulate(self, m: Module, valid: Value, sums: list[Sum], results: Queue) -> None:
         """Add the sums of a row's steps to its bias. Rows come in order: a counter knows which."""
         k, done = Signal(range(self.in_folds)), Signal()
         start = Signal(init=1) # of a row: a register, since it goes to every bit
         last = k == self.in_folds - 1
         m.d.comb += done.eq(valid & last)
-        m.d.sync += self._results.i.valid.eq(done)
+        m.d.sync += results.i.valid.eq(done)
         with m.If(valid):
             m.d.sync += [k.eq(Mux(last, 0, k + 1)), start.eq(last)]
         width = self.acc.width
@@ -284,7 +283,7 @@ class MatrixVectorUnit(wiring.Component):
             word = port.data
         for p, total in enumerate(sums):
             acc, initial = (v[p * width:(p + 1) * width]
-                          for v in (self._results.i.payload.as_value(), word))
+                            for v in (results.i.payload.as_value(), word))
             base = Mux(start, initial, acc)[:width] if self.in_folds > 1 else initial
             with m.If(valid): # the lowest place makes the carry into the others
                 m.d.sync += acc.eq((Cat(total.carry, base) + Cat(total.carry, total.value))[1:])
