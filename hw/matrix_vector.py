@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
     from bittern.hw.formats.format import Format
 
-__all__ = ["MatrixVectorUnit", "store_of", "term_bits", "tree_of"]
+__all__ = ["MatrixVectorUnit", "delay_of", "store_of", "term_bits", "tree_of"]
+
+
+def delay_of(tree: Sum, *, replays: bool) -> int:
+    """Return the cycles from a step to its sum: inputs, terms, levels of the tree, accumulator.
+
+    Where inputs are kept for several groups of outputs, a register of their buffer adds one.
+    """
+    return 3 + replays + tree.latency
 
 
 def store_of(delay: int, in_folds: int) -> int:
@@ -106,8 +114,8 @@ class MatrixVectorUnit(wiring.Component):
 
     @property
     def delay(self) -> int:
-        """Cycles from a step to its sum: inputs, terms, the levels of the tree, accumulator."""
-        return 3 + self._replays + tree_of(self.fmt, self.x.width, self.simd).latency
+        """Cycles from a step to its sum."""
+        return delay_of(tree_of(self.fmt, self.x.width, self.simd), replays=self._replays)
 
     @property
     def store(self) -> int:
@@ -125,7 +133,7 @@ class MatrixVectorUnit(wiring.Component):
 
     @property
     def _replays(self) -> bool:
-        """Whether inputs are kept: a register of their buffer adds a cycle."""
+        """Whether the inputs of a frame are kept for several groups of outputs."""
         return self.in_folds > 1 and self.out_folds > 1
 
     def elaborate(self, platform: object) -> Module:

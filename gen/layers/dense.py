@@ -13,7 +13,7 @@ from bittern.gen.ir import Fold, Layer, Tensor
 from bittern.gen.timing import Steps
 from bittern.hw.formats import Format, find_format
 from bittern.hw.ints import Ints
-from bittern.hw.matrix_vector import MatrixVectorUnit, store_of, term_bits, tree_of
+from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of, store_of, term_bits, tree_of
 from bittern.hw.stream import transfers
 
 __all__ = ["Dense"]
@@ -80,11 +80,11 @@ class Dense(Layer):
         (x,) = xs
         in_folds, out_folds = self._folds(fold)
         row = (*[False] * (in_folds - 1), True)
-        replayed = in_folds > 1 and out_folds > 1
+        replays = in_folds > 1 and out_folds > 1
         takes = (True, *[out_folds == 1] * (in_folds * out_folds - 1))
-        delay = 3 + replayed + tree_of(self.format, x.element.width, fold.simd).latency
-        return Steps((False,) * len(takes) if replayed else takes, row * out_folds, delay,
-                     store=store_of(delay, in_folds), replay=in_folds if replayed else 0)
+        delay = delay_of(tree_of(self.format, x.element.width, fold.simd), replays=replays)
+        return Steps((False,) * len(takes) if replays else takes, row * out_folds, delay,
+                     store=store_of(delay, in_folds), replay=in_folds if replays else 0)
 
     def _memory(self, fold: Fold) -> tuple[int, int]:
         in_folds, out_folds = self._folds(fold)
@@ -101,7 +101,8 @@ class Dense(Layer):
         tree = tree_of(self.format, x_width, fold.simd)
         terms = fold.simd * term_bits(self.format, x_width)
         adder = acc_width * (2 if in_folds > 1 else 1)
-        kept = store_of(4 + tree.latency, in_folds)
+        replays = in_folds > 1 and out_folds > 1
+        kept = store_of(delay_of(tree, replays=replays), in_folds)
         depth, width = self._memory(fold)
         inputs = fold.simd * x_width
         lut = fold.pe * (terms + tree.lut4 + adder) + rom_lut(out_folds, fold.pe * acc_width) + 20
@@ -116,7 +117,7 @@ class Dense(Layer):
         else:
             memories += ((kept, fold.pe * acc_width),)
         ff = fold.pe * (terms + tree.ff + 2 * acc_width) + bare + 40
-        if in_folds > 1 and out_folds > 1:
+        if replays:
             lut += 30
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x_width),)
         return Cost(lut, ff, memories, bare)
