@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from pkgutil import resolve_name
 from typing import Any
 
 from bittern.gen.cost import Target
+from bittern.hw.family import Family
 
 __all__ = ["Board", "Family", "Flash", "Resources"]
-
-
-class Family(Enum):
-    """Which synthesis, place and route, packer and PLL a device takes."""
-
-    ICE40 = "iCE40"
-    ECP5 = "ECP5"
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""Pipeline: registers between two streams that move together."""
+"""Pipelines: registers that move together."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amaranth import Const, Module, Mux, Signal, Value, unsigned
+from amaranth import Array, Const, Module, Mux, Signal, Value, ValueCastable, unsigned
 from amaranth.lib import memory
 
 if TYPE_CHECKING:
@@ -12,41 +12,42 @@ if TYPE_CHECKING:
 
     from amaranth.lib import stream
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "Stages", "Wires"]
 
 
-class Pipeline:
-    """Stages from stream `i` to stream `o`, a transfer a cycle, that stop when `o` stalls.
+class Stages:
+    """Register levels of a datapath, a step a cycle; used while elaborating.
 
-    Used while elaborating: call :meth:`stage` for each register level and :meth:`finish` at the
-    end. Without stages it is wires. ``ready`` passes combinationally from `o` to `i`.
+    Parameters
+    ----------
+    m : Module
+        What the registers become part of.
+    enable : Value
+        Whether they move in this cycle.
     """
 
-    def __init__(self, m: Module, i: stream.Interface, o: stream.Interface) -> None:
-        self.m, self.o = m, o
-        self.valid: Value = i.valid
+    def __init__(self, m: Module, enable: Value | None = None) -> None:
+        self.m = m
+        self.enable: Value = Const(1) if enable is None else enable
         self.latency = 0
-        self._step = Signal()
-        m.d.comb += i.ready.eq(self._step)
 
     def stage(self, values: Sequence[Value], name: str) -> list[Value]:
-        """Register `values` and what is valid."""
+        """Return `values` a level later. All that goes on must pass through the same levels."""
         registers = [Signal.like(v, name=f"{name}_{k}", reset_less=True)
                      for k, v in enumerate(values)]
-        valid = Signal(name=f"{name}_valid")
-        with self.m.If(self._step):
-            self.m.d.sync += [valid.eq(self.valid),
-                              *(q.eq(v) for q, v in zip(registers, values, strict=True))]
-        self.valid = valid
+        with self.m.If(self.enable):
+            self.m.d.sync += [q.eq(v) for q, v in zip(registers, values, strict=True)]
         self.latency += 1
         return list(registers)
 
-    def count(self, transfers: int, name: str) -> Value:
-        """Return which transfer of a frame of `transfers` stands here, at the current stage."""
-        k = Signal(range(transfers), name=f"{name}_count")
-        with self.m.If(self._step & self.valid):
-            self.m.d.sync += k.eq(Mux(k == transfers - 1, 0, k + 1))
-        return k
+    def fence(self, value: Value, name: str) -> Value:
+        """Return `value` such that Yosys does not merge its adder with those behind it.
+
+        What it makes of a merged sum of words is up to twice as large.
+        """
+        wire = Signal.like(value, name=name, attrs={"keep": True})
+        self.m.d.comb += wire.eq(value)
+        return wire
 
     def table(self, words: Sequence[int], width: int, address: Value, name: str) -> Value:
         """Return the word at `address`, at the next stage; a constant where all are equal."""
@@ -55,14 +56,56 @@ class Pipeline:
         rom: memory.Memory = memory.Memory(shape=unsigned(width), depth=len(words), init=words)
         self.m.submodules[name] = rom
         port = rom.read_port()
-        self.m.d.comb += [port.addr.eq(address), port.en.eq(self._step)]
+        self.m.d.comb += [port.addr.eq(address), port.en.eq(self.enable)]
         data: Value = port.data
         return data
 
+
+class Wires(Stages):
+    """Stages without registers: the function of a datapath alone, for proofs."""
+
+    def stage(self, values: Sequence[Value], name: str) -> list[Value]:  # noqa: ARG002
+        self.latency += 1
+        return list(values)
+
+    def table(self, words: Sequence[int], width: int, address: Value, name: str) -> Value:  # noqa: ARG002
+        word: Value | ValueCastable = Array(Const(w, width) for w in words)[address]
+        return Value.cast(word)
+
+
+class Pipeline(Stages):
+    """Stages from stream `i` to stream `o`, a transfer a cycle, that stop when `o` stalls.
+
+    Call :meth:`finish` at the end. Without stages it is wires. ``ready`` passes combinationally
+    from `o` to `i`.
+    """
+
+    def __init__(self, m: Module, i: stream.Interface, o: stream.Interface) -> None:
+        self._step = Signal()
+        super().__init__(m, self._step)
+        self.o = o
+        self.valid: Value = i.valid
+        m.d.comb += i.ready.eq(self._step)
+
+    def stage(self, values: Sequence[Value], name: str) -> list[Value]:
+        """Register `values` and what is valid."""
+        valid = Signal(name=f"{name}_valid")
+        with self.m.If(self._step):
+            self.m.d.sync += valid.eq(self.valid)
+        self.valid = valid
+        return super().stage(values, name)
+
+    def count(self, transfers: int, name: str) -> Value:
+        """Return which transfer of a frame of `transfers` stands here, at the current stage."""
+        k = Signal(range(transfers), name=f"{name}_count")
+        with self.m.If(self._step & self.valid):
+            self.m.d.sync += k.eq(Mux(k == transfers - 1, 0, k + 1))
+        return k
+
     def finish(self, payload: Sequence[Value]) -> None:
         """Drive `o`."""
+        self.m.d.comb += self._step.eq(~self.o.valid | self.o.ready if self.latency
+                                       else self.o.ready)
         lanes = self.o.payload
         self.m.d.comb += [self.o.valid.eq(self.valid),
                           *(lanes[k].eq(v) for k, v in enumerate(payload))]
-        self.m.d.comb += self._step.eq(~self.o.valid | self.o.ready if self.latency
-                                       else self.o.ready)

@@ -1,0 +1,1 @@
+"""What `make measure-cells` measures beside the operators; each area has its file."""
