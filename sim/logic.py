@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Logic"]
 
-FLATTEN = ("proc", "flatten", "opt -full", "memory_map", "techmap", "opt -fast", "aigmap", "opt_clean",
-           "write_aiger -ascii -symbols logic.aag")
+FLATTEN = ("proc", "flatten", "opt -full", "memory_map", "techmap", "opt -fast", "aigmap",
+           "opt_clean", "write_aiger -ascii -symbols logic.aag")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,28 @@ class Logic:
         return _read(("read_verilog -sv source", *(
             f"read_verilog -sv -nooverwrite -defer {defines} {path}"
             for path in [*own, *(share / name for name in models.yosys)])), verilog, top)
+
+    def part(self, prefix: str) -> Logic:
+        """Return what drives the outputs whose names begin with `prefix`, names without it."""
+        inputs, outputs = ({name.removeprefix(prefix): literals for name, literals in side.items()
+                            if name.startswith(prefix)} for side in (self.inputs, self.outputs))
+        needed = {literal >> 1 for port in outputs.values() for literal in port}
+        gates = []
+        for out, a, b in reversed(self.gates.tolist()):
+            if out >> 1 in needed:
+                gates.append((out, a, b))
+                needed |= {a >> 1, b >> 1}
+        # few numbers: the memory for values of gates goes by the greatest
+        names = {0: 0}
+        for literals in [*inputs.values(), [out for out, _, _ in reversed(gates)]]:
+            names |= {literal >> 1: len(names) + k for k, literal in enumerate(literals)}
+
+        def renamed(literals: Sequence[int]) -> list[int]:
+            return [names[literal >> 1] << 1 | literal & 1 for literal in literals]
+
+        return Logic(np.array([renamed(gate) for gate in reversed(gates)], np.int64).reshape(-1, 3),
+                     {name: renamed(literals) for name, literals in inputs.items()},
+                     {name: renamed(literals) for name, literals in outputs.items()})
 
     def __call__(self, operands: Mapping[str, Ints], *, signed: Mapping[str, bool]
                  ) -> dict[str, Ints]:

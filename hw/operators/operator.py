@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """What an operator is: a function of integers, as NumPy has it and as gates."""
 
 from __future__ import annotations
