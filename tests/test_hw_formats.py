@@ -7,10 +7,16 @@ from amaranth import Cat, Const, Module, Signal
 from amaranth.sim import Simulator
 
 from bittern.hw.formats import FORMATS, find_format
+from bittern.hw.formats.codebook import Codebook
+from bittern.hw.formats.digits import Digits
 
 WEIGHTS = [[-1, 1], [-4, 4], [-1, 0, 1], [0, 2, -2], [0, 1], [0], [3, -3], [*range(-8, 8)],
-           [*range(-7, 8)], [*range(16)], [*range(-32, 32)], [-2, 1], [127, -128]]
-CASES = [found for kind in FORMATS for w in WEIGHTS if (found := kind.find(np.array(w)))]
+           [*range(-7, 8)], [*range(16)], [*range(-32, 32)], [-2, 1], [127, -128],
+           [-3, -1, 1, 3], [-5, 0, 5], [5], [-3, -1], [-7, -5, -3, -1], [-100, 3, 77],
+           [-64, -1, 0, 1, 64], [-109, -12, 36, 82, 85], [-33, -9, -7, 2, 5, 17, 21, 26],
+           [*range(-17, 18, 2)], [-30000, 12, 21845]]
+CASES = [found for kind in FORMATS for w in WEIGHTS if (found := kind.find(np.array(w)))
+         and found.width < 9]
 
 
 @pytest.mark.parametrize("weights", WEIGHTS, ids=str)
@@ -48,7 +54,9 @@ def test_a_weight_that_has_no_code_is_named():
 def test_terms_and_correction_make_the_product_for_every_code(fmt, x_width):
     code, x, y = Signal(fmt.width), Signal(x_width), Signal(40)
     m = Module()
-    terms = fmt.times(code, x)
+    operand = fmt.expand(code)
+    assert len(operand) == fmt.operand_width
+    terms = fmt.times(operand, x)
     m.d.comb += y.eq(sum((Cat(Const(0, t.shift), t.value) for t in terms), Const(0, 1)))
     codes = np.arange(1 << fmt.width)
     values, corrections = fmt.decode(codes), fmt.correction(codes, x_width)
@@ -67,3 +75,38 @@ def test_terms_and_correction_make_the_product_for_every_code(fmt, x_width):
     simulator.run()
     assert corrections[fmt.pad] == 0
     assert fmt.masks or values[fmt.pad] == 0
+
+
+@pytest.mark.parametrize(("weights", "width", "terms"), [
+    ([-3, -1, 1, 3], 2, 2), ([0, 5], 1, 2), ([-128, 127], 2, 2), ([-64, -1, 0, 1, 64], 3, 2),
+    ([-30000, 12, 21845], 2, 8), ([-7, -5, -3, -1], 3, 2)])
+def test_a_codebook_has_as_many_bits_as_tell_its_weights_apart(weights, width, terms):
+    found = Codebook.find(np.array(weights))
+    assert found.width == width
+    assert len(found.times(Signal(found.operand_width), Signal(4))) <= terms
+    assert np.array_equal(found.decode(found.encode(np.array(weights))), weights)
+
+
+@pytest.mark.parametrize("bits", range(3, 7))
+def test_a_codebook_of_random_weights(bits):
+    rng = np.random.default_rng(bits)
+    values = rng.choice(np.arange(-128, 128), 1 << bits, replace=False)
+    found = Codebook.find(values)
+    assert found.width == bits
+    assert np.array_equal(found.decode(found.encode(values)), values)
+    assert found.lut4(8) <= 44 + 9 * {3: 1, 4: 1, 5: 3, 6: 7}[bits]
+
+
+@pytest.mark.parametrize("weights", [[-1, 1], [-1, 0, 1], [0, 1, 2], [*range(-8, 9)], [0]])
+def test_a_codebook_that_saves_nothing_is_not_found(weights):
+    assert Codebook.find(np.array(weights)) is None
+
+
+def test_a_codebook_checks_its_parameters():
+    inner = Digits.find(np.array([5, -5]))
+    with pytest.raises(ValueError, match="operands must be 2, 4, 8, … in number, not 3"):
+        Codebook((0, 1, 2), inner)
+    with pytest.raises(ValueError, match=r"operands must be in 0\.\.15, not \(0, 16\)"):
+        Codebook((0, 16), inner)
+    with pytest.raises(ValueError, match="no correction"):
+        Codebook((3, 3), inner)

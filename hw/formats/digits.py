@@ -133,10 +133,10 @@ class Digits(Format):
             total -= (digits < 0) * (((1 << plane.field(x_width)) - 1) << plane.shift)
         return total
 
-    def times(self, code: Value, x: Value) -> list[Term]:
+    def times(self, operand: Value, x: Value) -> list[Term]:
         terms, at = [], 0
         for plane in self.planes:
-            value = plane.times(code[at:at + plane.width], x)
+            value = plane.times(operand[at:at + plane.width], x)
             # Complements and doubled values make every field reach its end, but for 0 and 1.
             high = (1 << len(x)) - 1 if plane.digits == BIT else (1 << len(value)) - 1
             terms.append(Term(plane.shift, value, high))
