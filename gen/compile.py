@@ -2,36 +2,69 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bittern.gen.ir import Tensor, compile_graph
+from bittern.gen.layers import Dense
 from bittern.gen.passes import PIPELINE
 from bittern.gen.plan import make_plan
+from bittern.gen.units import check_format
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bittern.gen.cost import Target
     from bittern.gen.ir import Graph
     from bittern.gen.network import Network
     from bittern.gen.plan import Plan
     from bittern.hw.ints import Ints
 
-__all__ = ["compile_network", "optimize", "probe"]
+__all__ = ["compile_network", "optimize", "probe", "with_formats"]
 
 SEED = 1
 FRAMES = 64
 
 
-def compile_network(network: Network, target: Target, fps: float | None = None) -> Plan:
-    """Return the plan of `network` on `target`; `fps` is as in :func:`~bittern.gen.plan.make_plan`.
+def compile_network(network: Network, target: Target, fps: float | None = None,
+                    formats: Mapping[str, str] | None = None) -> Plan:
+    """Return the plan of `network` on `target`.
+
+    Parameters
+    ----------
+    fps : float | None
+        As in :func:`~bittern.gen.plan.make_plan`.
+    formats : mapping
+        Names of layers, and of the formats to store their weights in: else what suits best.
 
     Raises
     ------
     ValueError
-        If the target is too small, or `fps` out of reach.
+        If the target is too small, `fps` out of reach, or a format does not hold the weights.
     """
-    return make_plan(optimize(network.graph), target, fps)
+    graph = with_formats(optimize(network.graph), formats or {})
+    return make_plan(graph, target, fps)
+
+
+def with_formats(graph: Graph, formats: Mapping[str, str]) -> Graph:
+    """Return `graph` with the weights of layers in given formats."""
+    weighted = {node.name: node for node in graph.nodes if isinstance(node.layer, Dense)}
+    if unknown := [name for name in formats if name not in weighted]:
+        raise ValueError(f"there is no layer {unknown[0]!r} with weights; there are: "
+                         f"{', '.join(weighted) or 'none'}")
+    nodes = []
+    for node in graph.nodes:
+        if node.name in formats:
+            only = formats[node.name]
+            try:
+                check_format(weighted[node.name].layer.weights, only)
+            except ValueError as error:
+                raise ValueError(f"layer {node.name!r}: {error}") from error
+            node = replace(node, layer=replace(node.layer, only=only))
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes))
 
 
 def optimize(graph: Graph) -> Graph:

@@ -45,7 +45,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Cost:
-    """4-input LUTs (carry cells included), flip-flops, and block memories (depth, width).
+    """4-input LUTs (carry cells included), flip-flops, block memories (depth, width), multipliers.
 
     Of the flip-flops, `bare` ones have no LUT before them.
     """
@@ -54,10 +54,11 @@ class Cost:
     ff: int = 0
     memories: tuple[tuple[int, int], ...] = ()
     bare: int = 0
+    dsp: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.lut4 + other.lut4, self.ff + other.ff, self.memories + other.memories,
-                    self.bare + other.bare)
+                    self.bare + other.bare, self.dsp + other.dsp)
 
     def sites(self, target: Target) -> int:
         """Return the sites of LUTs on `target`."""

@@ -58,10 +58,14 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Fold:
-    """How a layer is laid over time: outputs (`pe`) and inputs (`simd`) per cycle."""
+    """How a layer is laid over time: outputs (`pe`) and inputs (`simd`) per cycle.
+
+    A layer with weights also has the name of the `format` in which it stores them.
+    """
 
     pe: int = 1
     simd: int = 1
+    format: str = ""
 
 
 class Layer(ABC):

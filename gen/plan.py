@@ -11,6 +11,7 @@ from amaranth.lib import data
 
 from bittern.gen.cost import Cost, Target
 from bittern.gen.ir import INPUT, Fold, Graph, Node, Tensor
+from bittern.gen.layers.dense import Dense
 from bittern.gen.layers.requantize import Requantize
 from bittern.gen.port import Port
 from bittern.gen.timing import Cell, Source, Split, Steps, Store, Timing, simulate
@@ -21,12 +22,18 @@ if TYPE_CHECKING:
 
     from amaranth.lib import wiring
 
-__all__ = ["Placed", "Plan", "fits", "fold_to", "make_plan"]
+    from bittern.gen.units import Unit
+
+__all__ = ["Choice", "Placed", "Plan", "choices", "fits", "fold_to", "make_plan"]
 
 HASTE = 4
 """How many times faster than it needs to be a layer may be."""
 BLOCK = 0.1
 """Weight of a block of memory, in the LUTs that a device has for each."""
+DSP = 0.25
+"""Weight of a multiplier, in the LUTs that a device has for each."""
+RAISE, RAISES = 3, 6
+"""Factor by which what is scarce becomes dearer, and how often."""
 SLOW = 1e9
 """Weight of cells between layers that are too slow: more than any hardware."""
 
@@ -216,8 +223,41 @@ def _timing(cells: Sequence[Placed], transfers_out: int) -> Timing:
     return replace(timing, levels=levels)
 
 
+@dataclass(frozen=True)
+class Prices:
+    """What memories and multipliers weigh, in what a device has of LUTs for each of them."""
+
+    block: float = BLOCK
+    dsp: float = DSP
+
+    def weight(self, cost: Cost, target: Target) -> float:
+        """Return what `cost` amounts to, in LUTs."""
+        dsp = self.dsp * target.lut4 / target.dsp if target.dsp else SLOW
+        return (cost.sites(target) + 0.25 * cost.ff + dsp * cost.dsp
+                + self.block * target.lut4 / target.bram * cost.blocks(target))
+
+
 def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     """Return the plan with the least hardware that takes a frame every `cycles` cycles.
+
+    What the device has too little of becomes dearer, until it suffices or the rest does not either.
+    """
+    prices = Prices()
+    plan = first = _fold_to(graph, cycles, target, prices)
+    for _ in range(RAISES):
+        if fits(plan, target):
+            return plan
+        scarce = plan.cost.blocks(target) > target.bram, plan.cost.dsp > target.dsp
+        if not any(scarce):
+            break
+        prices = Prices(prices.block * (RAISE if scarce[0] else 1),
+                        prices.dsp * (RAISE if scarce[1] else 1))
+        plan = _fold_to(graph, cycles, target, prices)
+    return plan if fits(plan, target) else first
+
+
+def _fold_to(graph: Graph, cycles: int, target: Target, prices: Prices) -> Plan:
+    """Return the plan with the least hardware at `prices`.
 
     Where a layer cannot be that fast it is as fast as it can. Dynamic programming from the input to
     the output: for each number of lanes that a node may give, the cheapest way to get there, with
@@ -225,10 +265,9 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     suit the last of them.)
     """
     types = graph.types()
-    block = BLOCK * target.lut4 / target.bram
 
     def weight(cost: Cost) -> float:
-        return cost.sites(target) + 0.25 * cost.ff + block * cost.blocks(target)
+        return prices.weight(cost, target)
 
     def options(node: Node, xs: list[Tensor]) -> list[Fold]:
         if isinstance(node.layer, Requantize) and node.inputs[0] != INPUT:
@@ -275,10 +314,45 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     return Plan(graph, folds)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """A format that holds the weights of a layer, and what the layer would take in it."""
+
+    unit: Unit
+    fold: Fold
+    cycles: int
+    cost: Cost
+    taken: bool
+
+
+def choices(plan: Plan, node: Node, target: Target) -> list[Choice]:
+    """Return the formats that hold the weights of `node`, cheapest first.
+
+    Each is in its cheapest fold that is no slower than the plan, or else in its fastest.
+    """
+    if not isinstance(node.layer, Dense):
+        return []
+    layer, xs = node.layer, [plan.types[i] for i in node.inputs]
+    prices, taken = Prices(), plan.folds[node.name]
+    found = []
+    for name, unit in layer.units.items():
+        if name == taken.format:
+            fold = taken
+        else:
+            needs = {fold: unit.cycles(fold) for fold in unit.folds()}
+            least = min(needs.values())
+            fold = min((f for f, n in needs.items() if n <= max(plan.steps, least)
+                        and n * HASTE >= max(plan.steps, least)),
+                       key=lambda f: prices.weight(layer.cost(f, *xs), target),
+                       default=min(needs, key=lambda f: needs[f]))
+        found.append(Choice(unit, fold, unit.cycles(fold), layer.cost(fold, *xs), fold == taken))
+    return sorted(found, key=lambda c: (not c.taken, prices.weight(c.cost, target)))
+
+
 def fits(plan: Plan, target: Target) -> bool:
     """Return whether `plan` is estimated to fill no more of `target` than can be routed well."""
     return (plan.cost.sites(target) <= FULL * target.lut4
-            and plan.cost.blocks(target) <= target.bram)
+            and plan.cost.blocks(target) <= target.bram and plan.cost.dsp <= target.dsp)
 
 
 def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
@@ -317,8 +391,8 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
 
 
 def _too_large(plan: Plan, target: Target) -> str:
-    needs, blocks = plan.cost.sites(target), plan.cost.blocks(target)
-    return (f"about {needs:,} LUTs and {blocks} blocks of memory are needed for a frame every "
-            f"{plan.steps:,} cycles; {target.name} has {target.lut4:,} (of which {FULL:.0%} can be "
-            f"routed well) and {target.bram}: ask for fewer frames a second, or take a larger "
-            "board")
+    needs, blocks, dsp = plan.cost.sites(target), plan.cost.blocks(target), plan.cost.dsp
+    return (f"about {needs:,} LUTs, {blocks} blocks of memory and {dsp} multipliers are needed for "
+            f"a frame every {plan.steps:,} cycles; {target.name} has {target.lut4:,} (of which "
+            f"{FULL:.0%} can be routed well), {target.bram} and {target.dsp}: ask for fewer frames "
+            "a second, or take a larger board")

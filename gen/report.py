@@ -34,8 +34,8 @@ COLOURS = {INK: "var(--ink)", FAINT: "var(--line)", FIRST: "var(--faint)",
 def report(manifest: Mapping[str, Any]) -> str:
     """Return the page for the manifest of a build; it needs no other file."""
     plan, result = manifest["plan"], manifest["result"]
-    layers = [{**layer, **result["layers"].get(layer["layer"], dict.fromkeys(KINDS, 0)),
-               "estimated_dsp": 0} for layer in plan["layers"]]
+    layers = [{**layer, **result["layers"].get(layer["layer"], dict.fromkeys(KINDS, 0))}
+              for layer in plan["layers"]]
     used = {kind: sum(layer[kind] for layer in layers) for kind in KINDS}
     return _template().render(
         manifest=manifest, plan=plan, result=result, layers=layers, kinds=KINDS, used=used,

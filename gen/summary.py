@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bittern.gen.layers import Dense, Requantize
+from bittern.gen.plan import choices
 from bittern.gen.timing import Steps
 from bittern.hw.scale import Scale
 from bittern.hw.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from bittern.gen.cost import Target
-    from bittern.gen.ir import Graph, Layer, Tensor
+    from bittern.gen.ir import Fold, Layer, Tensor
     from bittern.gen.network import Network
     from bittern.gen.plan import Plan
     from bittern.gen.port import Port
 
-__all__ = ["header", "summarize_graph", "summarize_network", "summarize_plan", "tensor"]
+__all__ = ["header", "summarize_layers", "summarize_network", "summarize_plan", "tensor"]
 
 
 def tensor(tensor: Tensor) -> dict[str, Any]:
@@ -25,10 +26,16 @@ def tensor(tensor: Tensor) -> dict[str, Any]:
             "bits": tensor.element.width}
 
 
-def summarize_network(network: Network, graph: Graph) -> dict[str, Any]:
-    """Return the nodes of the file, and the layers of `graph` that came of them."""
-    layers = summarize_graph(graph)
-    types = graph.types()
+def summarize_network(network: Network, plan: Plan, target: Target) -> dict[str, Any]:
+    """Return the nodes of the file, the layers that came of them, and formats of their weights."""
+    graph, types = plan.graph, plan.types
+    layers = summarize_layers(plan)
+    for layer, node in zip(layers, graph.nodes, strict=True):
+        layer["formats"] = [{
+            "format": c.unit.name, "how": c.unit.how, "taken": c.taken, "bits": c.unit.bits,
+            "pe": c.fold.pe, "simd": c.fold.simd, "cycles": c.cycles,
+            "lut4": c.cost.sites(target), "dsp": c.cost.dsp, "bram": c.cost.blocks(target),
+        } for c in choices(plan, node, target)]
     return {
         "name": network.name,
         "input": {**tensor(graph.input), "file_shape": list(network.input_shape),
@@ -42,18 +49,19 @@ def summarize_network(network: Network, graph: Graph) -> dict[str, Any]:
     }
 
 
-def summarize_graph(graph: Graph) -> list[dict[str, Any]]:
+def summarize_layers(plan: Plan) -> list[dict[str, Any]]:
     """Return what each layer computes, on what, and how."""
-    types = graph.types()
     return [{"layer": node.name, "kind": type(node.layer).__name__, "reads": list(node.inputs),
-             **tensor(types[node.name]), "how": _how(node.layer), **_weights(node.layer)}
-            for node in graph.nodes]
+             **tensor(plan.types[node.name]),
+             "how": _how(node.layer, plan.folds[node.name]),
+             **_weights(node.layer, plan.folds[node.name])}
+            for node in plan.graph.nodes]
 
 
-def _how(layer: Layer) -> str:
+def _how(layer: Layer, fold: Fold) -> str:
     match layer:
         case Dense():
-            return f"{layer.format.name} weights, {layer.format.width} bit"
+            return f"{fold.format} weights, {layer.units[fold.format].how}"
         case Requantize(spec=Thresholds() as spec):
             count = spec.values.shape[1]
             each = " per channel" if spec.channels > 1 else ""
@@ -67,16 +75,15 @@ def _how(layer: Layer) -> str:
     return ""
 
 
-def _weights(layer: Layer) -> dict[str, int]:
+def _weights(layer: Layer, fold: Fold) -> dict[str, int]:
     if not isinstance(layer, Dense):
         return {"macs": 0, "weight_bytes": 0}
-    size = layer.weights.size
-    return {"macs": size, "weight_bytes": -(-size * layer.format.width // 8)}
+    return {"macs": layer.weights.size, "weight_bytes": -(-layer.units[fold.format].bits // 8)}
 
 
 def _sum(cells: list[dict[str, Any]]) -> dict[str, int]:
     return {f"estimated_{kind}": sum(cell[kind] for cell in cells)
-            for kind in ("lut4", "ff", "bram")}
+            for kind in ("lut4", "ff", "dsp", "bram")}
 
 
 def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
@@ -86,9 +93,10 @@ def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
         "layer": cell.layer,
         "cycles": cell.promise.cycles if isinstance(cell.promise, Steps) else None,
         "latency": cell.promise.latency if isinstance(cell.promise, Steps) else None,
-        "lut4": cell.cost.sites(target), "ff": cell.cost.ff, "bram": cell.cost.blocks(target),
+        "lut4": cell.cost.sites(target), "ff": cell.cost.ff, "dsp": cell.cost.dsp,
+        "bram": cell.cost.blocks(target),
     } for cell in plan.cells]
-    layers = summarize_graph(plan.graph)
+    layers = summarize_layers(plan)
     for layer in layers:
         own = [cell for cell in cells if cell["layer"] == layer["layer"]]
         fold = plan.folds[layer["layer"]]
@@ -101,7 +109,7 @@ def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
         "predicted_cycles_per_inference": plan.timing.interval,
         "predicted_latency_cycles": plan.timing.latency,
         "estimated_lut4": plan.cost.sites(target), "estimated_ff": plan.cost.ff,
-        "estimated_dsp": 0, # a plan makes every product of LUTs
+        "estimated_dsp": plan.cost.dsp,
         "estimated_bram": plan.cost.blocks(target),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,8 @@ from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
 from bittern.hw.adder_tree import Sum, add_tree
-from bittern.hw.formats.format import Term
 from bittern.hw.ints import Ints, shape_of
+from bittern.hw.pipeline import Stages, draft
 from bittern.hw.stream import Queue, lanes, transfers
 
 if TYPE_CHECKING:
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
 
     from bittern.hw.formats.format import Format
 
-__all__ = ["MatrixVectorUnit", "delay_of", "store_of", "term_bits", "tree_of"]
+__all__ = ["MatrixVectorUnit", "ProductCost", "delay_of", "products_of", "store_of", "tree_of"]
 
 
-def delay_of(tree: Sum, *, replays: bool) -> int:
-    """Return the cycles from a step to its sum: inputs, terms, levels of the tree, accumulator.
+def delay_of(fmt: Format, x_width: int, simd: int, *, in_folds: int, out_folds: int) -> int:
+    """Return the cycles from a step to its sum: inputs, products, tree and accumulator.
 
     Where inputs are kept for several groups of outputs, a register of their buffer adds one.
     """
-    return 3 + replays + tree.latency
+    replays = in_folds > 1 and out_folds > 1
+    return (2 + replays + products_of(fmt, x_width).latency
+            + tree_of(fmt, x_width, simd).latency)
 
 
 def store_of(delay: int, in_folds: int) -> int:
@@ -39,16 +42,29 @@ def store_of(delay: int, in_folds: int) -> int:
     return max(-(-(delay + 3) // in_folds), 2)
 
 
+@dataclass(frozen=True)
+class ProductCost:
+    """Estimated resources of one product, up to the terms that the tree adds."""
+
+    latency: int
+    lut4: int
+    ff: int
+    dsp: float
+
+
 @lru_cache(maxsize=4096)
-def term_bits(fmt: Format, x_width: int) -> int:
-    """Return the bits of the terms of one product, each of which takes a LUT and a register."""
-    return sum(len(t.value) for t in fmt.times(Signal(fmt.width), Signal(x_width)))
+def products_of(fmt: Format, x_width: int) -> ProductCost:
+    """Return what one of the products of a lane takes."""
+    code, x = Signal(fmt.width), Signal(x_width)
+    stages = draft(lambda stages: fmt.products(stages, [code] * fmt.pack, x, "term"))
+    return ProductCost(stages.latency, fmt.lut4(x_width), -(-stages.ff // fmt.pack), fmt.dsp)
 
 
 @lru_cache(maxsize=4096)
 def tree_of(fmt: Format, x_width: int, simd: int) -> Sum:
     """Return the tree that adds up `simd` products, for its latency and size."""
-    return add_tree(fmt.times(Signal(fmt.width), Signal(x_width)) * simd, name="sum")
+    terms = fmt.times(Signal(fmt.operand_width), Signal(x_width))
+    return add_tree(terms * simd, name="sum")
 
 
 class MatrixVectorUnit(wiring.Component):
@@ -100,12 +116,11 @@ class MatrixVectorUnit(wiring.Component):
         self.fmt, self.x, self.pe, self.simd, self.block = fmt, x, pe, simd, block
         self.inputs = inputs
         self.in_folds, self.out_folds = transfers(inputs, simd), transfers(outputs, pe)
-        codes = fmt.encode(weights)
-        constant = bias + fmt.correction(codes, x.width).sum(axis=1)
+        padded = np.full((self.out_folds * pe, self.in_folds * simd), fmt.pad)
+        padded[:outputs, :inputs] = fmt.encode(weights)
+        constant = bias + fmt.correction(padded[:outputs], x.width).sum(axis=1)
         if x.signed:
             constant -= weights.sum(axis=1) << (x.width - 1)
-        padded = np.full((self.out_folds * pe, self.in_folds * simd), fmt.pad)
-        padded[:outputs, :inputs] = codes
         self.codes = padded.reshape(self.out_folds, pe, self.in_folds, simd).swapaxes(1, 2)
         self.bias = np.zeros((self.out_folds, pe), dtype=np.int64)
         self.bias.flat[:outputs] = constant
@@ -115,7 +130,8 @@ class MatrixVectorUnit(wiring.Component):
     @property
     def delay(self) -> int:
         """Cycles from a step to its sum."""
-        return delay_of(tree_of(self.fmt, self.x.width, self.simd), replays=self._replays)
+        return delay_of(self.fmt, self.x.width, self.simd, in_folds=self.in_folds,
+                        out_folds=self.out_folds)
 
     @property
     def store(self) -> int:
@@ -148,17 +164,14 @@ class MatrixVectorUnit(wiring.Component):
         if self.fmt.masks: # lanes beyond the inputs in the last step of a row
             used = self.inputs - (self.in_folds - 1) * self.simd
             x[used:] = [Mux(last_in, 0, v)[:self.x.width] for v in x[used:]]
+        # products of one input by the weights of all outputs
+        products = [self.fmt.products(Stages(m), codes[s::self.simd], v, f"term_{s}")
+                    for s, v in enumerate(x)]
         sums = []
         for p in range(self.pe):
-            terms = []
-            for s, v in enumerate(x):
-                for k, term in enumerate(self.fmt.times(codes[p * self.simd + s], v)):
-                    q = Signal(len(term.value), name=f"term_{p}_{s}_{k}", reset_less=True)
-                    terms.append(Term(term.shift, q, term.high))
-                    m.d.sync += q.eq(term.value)
-            sums.append(add_tree(terms, name=f"sum_{p}"))
+            sums.append(add_tree([term for lane in products for term in lane[p]], name=f"sum_{p}"))
             m.d.sync += [q.eq(value) for q, value in sums[-1].registers]
-        for level in range(1 + sums[0].latency):
+        for level in range(products_of(self.fmt, self.x.width).latency + sums[0].latency):
             valid_q = Signal(name=f"valid_{level}")
             m.d.sync += valid_q.eq(valid)
             valid = valid_q

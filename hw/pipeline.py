@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from amaranth import Array, Const, Module, Mux, Signal, Value, ValueCastable, unsigned
+from amaranth.hdl import Fragment
 from amaranth.lib import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from amaranth.lib import stream
 
-__all__ = ["Pipeline", "Stages", "Wires"]
+__all__ = ["Pipeline", "Stages", "Wires", "draft"]
 
 
 class Stages:
@@ -30,6 +31,8 @@ class Stages:
         self.m = m
         self.enable: Value = Const(1) if enable is None else enable
         self.latency = 0
+        self.ff = 0
+        """Bits of the registers so far."""
 
     def stage(self, values: Sequence[Value], name: str) -> list[Value]:
         """Return `values` a level later. All that goes on must pass through the same levels."""
@@ -37,8 +40,12 @@ class Stages:
                      for k, v in enumerate(values)]
         with self.m.If(self.enable):
             self.m.d.sync += [q.eq(v) for q, v in zip(registers, values, strict=True)]
-        self.latency += 1
+        self._count(values)
         return list(registers)
+
+    def _count(self, values: Sequence[Value]) -> None:
+        self.latency += 1
+        self.ff += sum(len(v) for v in values)
 
     def fence(self, value: Value, name: str) -> Value:
         """Return `value` such that Yosys does not merge its adder with those behind it.
@@ -65,12 +72,20 @@ class Wires(Stages):
     """Stages without registers: the function of a datapath alone, for proofs."""
 
     def stage(self, values: Sequence[Value], name: str) -> list[Value]:  # noqa: ARG002
-        self.latency += 1
+        self._count(values)
         return list(values)
 
     def table(self, words: Sequence[int], width: int, address: Value, name: str) -> Value:  # noqa: ARG002
         word: Value | ValueCastable = Array(Const(w, width) for w in words)[address]
         return Value.cast(word)
+
+
+def draft(build: Callable[[Stages], object]) -> Stages:
+    """Return the stages of a datapath that is only to be counted: nothing is kept of it."""
+    stages = Wires(Module())
+    build(stages)
+    Fragment.get(stages.m, None) # else Amaranth warns that the module was not used
+    return stages
 
 
 class Pipeline(Stages):

@@ -4,35 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold, Layer, Tensor
-from bittern.gen.timing import Steps
-from bittern.hw.formats import Format, find_format
+from bittern.gen.units import find_units
 from bittern.hw.ints import Ints
-from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of, store_of, term_bits, tree_of
-from bittern.hw.stream import transfers
+
+if TYPE_CHECKING:
+    from amaranth.lib import wiring
+
+    from bittern.gen.cost import Cost
+    from bittern.gen.timing import Steps
+    from bittern.gen.units import Unit
 
 __all__ = ["Dense"]
-
-BLOCK_BITS = 1024
-"""Weights of fewer bits are in LUTs: a block of memory would stand mostly empty."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dense(Layer):
-    """``y = weights @ x + bias``, exactly; `weights` is ``(outputs, inputs)``."""
+    """``y = weights @ x + bias``, exactly.
+
+    Parameters
+    ----------
+    weights : array ``(outputs, inputs)``
+    bias : array ``(outputs,)``
+    only : str
+        The format to store the weights in, if not the one that suits best.
+    """
 
     weights: Ints
     bias: Ints
+    only: str = ""
 
     @cached_property
-    def format(self) -> Format:
-        """The cheapest format that holds the weights."""
-        return find_format(self.weights)
+    def units(self) -> dict[str, Unit]:
+        """What can multiply by the weights, by the name of the format they are stored in."""
+        found = find_units(self.weights)
+        return {self.only: found[self.only]} if self.only else found
 
     @cached_property
     def _signed_sums(self) -> tuple[Ints, Ints]:
@@ -57,70 +67,22 @@ class Dense(Layer):
         return x @ self.weights.T + self.bias
 
     def folds(self, *xs: Tensor) -> list[Fold]:
-        # of the lanes that take the same number of steps, the fewest
-        pes, simds = ({transfers(n, transfers(n, k)) for k in range(1, n + 1)}
-                      for n in self.weights.shape)
-        return [Fold(pe, simd) for pe in sorted(pes) for simd in sorted(simds)]
+        return [fold for unit in self.units.values() for fold in unit.folds()]
 
-    def _folds(self, fold: Fold) -> tuple[int, int]:
-        outputs, inputs = self.weights.shape
-        return transfers(inputs, fold.simd), transfers(outputs, fold.pe)
-
-    def build(self, fold: Fold, *xs: Tensor) -> MatrixVectorUnit:
+    def build(self, fold: Fold, *xs: Tensor) -> wiring.Component:
         (x,) = xs
         y = self.infer(x)
-        return MatrixVectorUnit(self.weights, self.bias, self.format, x=x.element, lo=y.lo,
-                                hi=y.hi, pe=fold.pe, simd=fold.simd, block=self._in_blocks(fold))
+        return self.units[fold.format].build(fold, self.bias, x.element, y.lo, y.hi)
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
-        in_folds, out_folds = self._folds(fold)
-        return in_folds * out_folds
+        return self.units[fold.format].cycles(fold)
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
-        (x,) = xs
-        in_folds, out_folds = self._folds(fold)
-        row = (*[False] * (in_folds - 1), True)
-        replays = in_folds > 1 and out_folds > 1
-        takes = (True, *[out_folds == 1] * (in_folds * out_folds - 1))
-        delay = delay_of(tree_of(self.format, x.element.width, fold.simd), replays=replays)
-        return Steps((False,) * len(takes) if replays else takes, row * out_folds, delay,
-                     store=store_of(delay, in_folds), replay=in_folds if replays else 0)
-
-    def _memory(self, fold: Fold) -> tuple[int, int]:
-        in_folds, out_folds = self._folds(fold)
-        return in_folds * out_folds, fold.pe * fold.simd * self.format.width
-
-    def _in_blocks(self, fold: Fold) -> bool:
-        depth, width = self._memory(fold)
-        return depth * width >= BLOCK_BITS and depth >= 32
+        return self.units[fold.format].timing(fold, xs[0].element)
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         (x,) = xs
-        in_folds, out_folds = self._folds(fold)
-        x_width, acc_width = x.element.width, self.infer(x).element.width
-        tree = tree_of(self.format, x_width, fold.simd)
-        terms = fold.simd * term_bits(self.format, x_width)
-        adder = acc_width * (2 if in_folds > 1 else 1)
-        replays = in_folds > 1 and out_folds > 1
-        kept = store_of(delay_of(tree, replays=replays), in_folds)
-        depth, width = self._memory(fold)
-        inputs = fold.simd * x_width
-        lut = fold.pe * (terms + tree.lut4 + adder) + rom_lut(out_folds, fold.pe * acc_width) + 20
-        bare = inputs + fold.pe * max(tree.ff - tree.lut4, 0)
-        memories: tuple[tuple[int, int], ...] = ()
-        if self._in_blocks(fold):
-            memories, bare = ((depth, width),), bare + width
-        else:
-            lut += rom_lut(depth, width)
-        if kept == 2:
-            lut, bare = lut + fold.pe * acc_width, bare + fold.pe * acc_width
-        else:
-            memories += ((kept, fold.pe * acc_width),)
-        ff = fold.pe * (terms + tree.ff + 2 * acc_width) + bare + 40
-        if replays:
-            lut += 30
-            memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x_width),)
-        return Cost(lut, ff, memories, bare)
+        return self.units[fold.format].cost(fold, x.element, self.infer(x).element.width)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:

@@ -10,7 +10,7 @@ from amaranth import Module, Shape, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from bittern.hw.pipeline import Pipeline, Stages, Wires
+from bittern.hw.pipeline import Pipeline, Stages, Wires, draft
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,9 +56,8 @@ class Operator(ABC):
     @property
     def latency(self) -> int:
         """Register levels of `gates`."""
-        stages = Wires(Module())
-        self.gates(stages, *self._signals())
-        return stages.latency
+        signals = [Signal(shape, name=f"i{k}") for k, shape in enumerate(self.inputs)]
+        return draft(lambda stages: self.gates(stages, *signals)).latency
 
     @abstractmethod
     def lut4(self, family: Family) -> float:
@@ -77,9 +76,6 @@ class Operator(ABC):
     def points(cls) -> list[Self]:
         """Return the operators to be measured, by default the examples."""
         return cls.examples()
-
-    def _signals(self) -> list[Value]:
-        return [Signal(shape, name=f"i{k}") for k, shape in enumerate(self.inputs)]
 
 
 class Function(wiring.Component):

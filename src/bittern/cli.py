@@ -63,6 +63,16 @@ def _verbose(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     ctx.meta[VERBOSE] = value
 
 
+def _formats(_ctx: click.Context, _param: click.Parameter, value: Iterable[str]) -> dict[str, str]:
+    chosen = {}
+    for item in value:
+        layer, equals, name = item.partition("=")
+        if not (layer and equals and name):
+            raise click.BadParameter(f"{item!r} is not of the form LAYER=NAME.")
+        chosen[layer] = name
+    return chosen
+
+
 path = click.Path(path_type=Path)
 model = click.argument("model", type=path)
 folder = click.argument("folder", metavar="DIR", type=path)
@@ -73,7 +83,10 @@ target = together(
                  help="Inferences a second, at least; max: as many as fit. Without it the design "
                       "takes one element of the input a cycle."),
     click.option("--clock", metavar="MHZ", type=click.FloatRange(1, 1000),
-                 help="Clock of the design. Default: that of the board."))
+                 help="Clock of the design. Default: that of the board."),
+    click.option("--format", "formats", metavar="LAYER=NAME", multiple=True, callback=_formats,
+                 help="Format to store the weights of a layer in (see bittern inspect), instead of "
+                      "the cheapest. May be given several times."))
 any_board = click.option(
     "--board", metavar="B", help="Board to plan for (see bittern boards). Without it: a large "
                                  "device, the ECP5 85F, at 100 MHz.")
@@ -90,27 +103,38 @@ common = together(
 
 @main.command()
 @model
+@any_board
+@target
 @common
-def inspect(*, model: Path, as_json: bool) -> None:
-    """Show the layers of a network, and which rule took each node of the file."""
-    from bittern.gen.compile import optimize
-    from bittern.gen.importers import read
+def inspect(*, model: Path, board: str | None, fps: float | None, clock: float | None,
+            formats: dict[str, str], as_json: bool) -> None:
+    """Show the layers of a network, which rule took each node, and how weights can be stored."""
+    from bittern import jobs
     from bittern.gen.summary import summarize_network
 
-    network = read(model)
-    summary = summarize_network(network, optimize(network.graph))
+    with progress() as tell:
+        compiled = jobs.Compiled.of(model, board, fps, tell, clock, formats)
+        tell("comparing formats")
+        summary = summarize_network(compiled.network, compiled.plan, compiled.target)
     if as_json:
         show_json(summary)
         return
     show(table(f"Nodes of {model.name}", ("node", "operator", "taken as"),
                [(n["node"], n["op"], n["rule"]) for n in summary["nodes"]]),
-         table(f"Layers of {network.name}",
+         table(f"Layers of {summary['name']}",
                ("layer", "kind", "shape", "range", "bits", "how", "MACs", "bytes"),
                [("input", "", _shape(summary["input"]), _range(summary["input"]),
                  summary["input"]["bits"], "", 0, 0)]
                + [(x["layer"], x["kind"], _shape(x), _range(x), x["bits"], x["how"], x["macs"],
                    x["weight_bytes"]) for x in summary["layers"]],
                ("total", "", "", "", "", "", summary["macs"], summary["weight_bytes"])),
+         table("Formats that hold the weights, * taken; estimates for "
+               f"{compiled.target.name}, at least as fast as the whole",
+               ("layer", "", "format", "weights", "bits", "pe", "simd", "cycles", "LUT4s", "DSPs",
+                "memories"),
+               [(x["layer"] if k == 0 else "", "*" if c["taken"] else "", c["format"], c["how"],
+                 c["bits"], c["pe"], c["simd"], c["cycles"], c["lut4"], c["dsp"], c["bram"])
+                for x in summary["layers"] for k, c in enumerate(x["formats"])]),
          *(f"{side:6} {_shape(summary[side])} integers, each stands for "
            f"{summary[side]['stands_for'] or 'itself'}" for side in ("input", "output")))
 
@@ -171,12 +195,12 @@ def _outputs(network: Any, y: Any, frames: Any, output: Path | None, *, as_float
 @target
 @common
 def generate(*, model: Path, output: Path, board: str | None, fps: float | None,
-             clock: float | None, as_json: bool) -> None:
+             clock: float | None, formats: dict[str, str], as_json: bool) -> None:
     """Write Verilog, a manifest and a testbench that anyone can run."""
     from bittern import jobs
 
     with progress() as tell:
-        compiled = jobs.Compiled.of(model, board, fps, tell, clock)
+        compiled = jobs.Compiled.of(model, board, fps, tell, clock, formats)
         manifest = jobs.generate(compiled, output, tell)
     if as_json:
         show_json(manifest)
@@ -189,11 +213,13 @@ def generate(*, model: Path, output: Path, board: str | None, fps: float | None,
 
 
 def _plan(plan: dict[str, Any]) -> Any:
-    return table("", ("layer", "kind", "pe", "simd", "cycles", "LUT4s", "flip-flops", "memories"),
-                 [(x["layer"], x["kind"], x["pe"], x["simd"], x["cycles"], x["estimated_lut4"],
-                   x["estimated_ff"], x["estimated_bram"]) for x in plan["layers"]],
-                 ("estimate", "", "", "", "", plan["estimated_lut4"], plan["estimated_ff"],
-                  plan["estimated_bram"]))
+    return table("", ("layer", "kind", "how", "pe", "simd", "cycles", "LUT4s", "flip-flops", "DSPs",
+                      "memories"),
+                 [(x["layer"], x["kind"], x["how"], x["pe"], x["simd"], x["cycles"],
+                   *(x[f"estimated_{kind}"] for kind in ("lut4", "ff", "dsp", "bram")))
+                  for x in plan["layers"]],
+                 ("estimate", "", "", "", "", "",
+                  *(plan[f"estimated_{kind}"] for kind in ("lut4", "ff", "dsp", "bram"))))
 
 
 @main.command()
@@ -207,7 +233,8 @@ def _plan(plan: dict[str, Any]) -> Any:
 @target
 @common
 def simulate(*, model: Path, data: Path, count: int, seed: int, board: str | None,
-             fps: float | None, clock: float | None, as_json: bool) -> None:
+             fps: float | None, clock: float | None, formats: dict[str, str],
+             as_json: bool) -> None:
     """Simulate the Verilog in Verilator and compare every bit with the golden model.
 
     All frames go through twice: back to back, and with random stalls on both sides. The cycles
@@ -218,7 +245,7 @@ def simulate(*, model: Path, data: Path, count: int, seed: int, board: str | Non
     try:
         with progress() as tell:
             frames = jobs.load(data)
-            compiled = jobs.Compiled.of(model, board, fps, tell, clock)
+            compiled = jobs.Compiled.of(model, board, fps, tell, clock, formats)
             found = jobs.simulate(compiled, frames, count, seed, tell)
     except AssertionError as error:
         fail(str(error), code=1)
@@ -254,12 +281,12 @@ def _simulated(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
               show_default=True, help="Seed of place and route.")
 @common
 def build(*, model: Path, board: str, output: Path, fps: float | None, clock: float | None,
-          seed: int, as_json: bool) -> None:
+          formats: dict[str, str], seed: int, as_json: bool) -> None:
     """Build the bitstream for a board, and the report of where its resources go."""
     from bittern import jobs
 
     with progress() as tell:
-        compiled = jobs.Compiled.of(model, board, fps, tell, clock)
+        compiled = jobs.Compiled.of(model, board, fps, tell, clock, formats)
         result = jobs.build(compiled, output, seed, tell)
     if fps and result["inferences_per_second"] < fps < float("inf"):
         click.echo(f"the clock was missed, and so is --fps {fps:,.0f}: plan for what is reached, "

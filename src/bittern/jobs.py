@@ -36,6 +36,8 @@ from bittern.sim import testbench, verilator
 from bittern.sim.vectors import Vectors
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bittern.boards.board import Board
     from bittern.console import Tell
     from bittern.gen.cost import Target
@@ -150,7 +152,7 @@ class Compiled:
 
     @classmethod
     def of(cls, path: Path, board: str | None, fps: float | None, tell: Tell,
-           clock_mhz: float | None = None) -> Compiled:
+           clock_mhz: float | None = None, formats: Mapping[str, str] | None = None) -> Compiled:
         """Read and plan a model."""
         chosen = board_named(board) if board else None
         target = chosen.target(clock_mhz) if chosen else \
@@ -158,7 +160,7 @@ class Compiled:
         tell("reading the model")
         network = read(path)
         tell("planning")
-        plan = compile_network(network, target, fps)
+        plan = compile_network(network, target, fps, formats)
         return cls(path, path.read_bytes(), network, chosen, target, plan, fps)
 
     @property

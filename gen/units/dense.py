@@ -1,0 +1,118 @@
+"""Unit that multiplies by every weight: codes of equal width, one for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from bittern.gen.cost import Cost, rom_lut
+from bittern.gen.ir import Fold
+from bittern.gen.timing import Steps
+from bittern.gen.units.unit import Unit
+from bittern.hw.formats import FORMATS, Format
+from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of, products_of, store_of, tree_of
+from bittern.hw.stream import transfers
+
+if TYPE_CHECKING:
+    from amaranth import Shape
+
+    from bittern.hw.ints import Ints
+
+__all__ = ["DenseUnit"]
+
+BLOCK_BITS = 1024
+"""Weights of fewer bits are in LUTs: a block of memory would stand mostly empty."""
+
+
+@dataclass(frozen=True, eq=False)
+class DenseUnit(Unit):
+    """Products with all weights, as codes of a format; see :class:`MatrixVectorUnit`."""
+
+    weights: Ints
+    fmt: Format
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.fmt.name
+
+    @classmethod
+    def names(cls) -> list[str]:
+        return [kind.name for kind in FORMATS]
+
+    @classmethod
+    def find(cls, weights: Ints) -> list[Self]:
+        return [cls(weights, fmt) for kind in FORMATS if (fmt := kind.find(weights))]
+
+    @property
+    def bits(self) -> int:
+        return self.weights.size * self.fmt.width
+
+    @property
+    def how(self) -> str:
+        return f"{self.fmt.width} bit"
+
+    def folds(self) -> list[Fold]:
+        # of the lanes that take the same number of steps, the fewest
+        pes, simds = ({transfers(n, transfers(n, k)) for k in range(1, n + 1)}
+                      for n in self.weights.shape)
+        return [Fold(pe, simd, self.name) for pe in sorted(pes) for simd in sorted(simds)]
+
+    def _folds(self, fold: Fold) -> tuple[int, int]:
+        outputs, inputs = self.weights.shape
+        return transfers(inputs, fold.simd), transfers(outputs, fold.pe)
+
+    def cycles(self, fold: Fold) -> int:
+        in_folds, out_folds = self._folds(fold)
+        return in_folds * out_folds
+
+    def build(self, fold: Fold, bias: Ints, x: Shape, lo: int, hi: int) -> MatrixVectorUnit:
+        return MatrixVectorUnit(self.weights, bias, self.fmt, x=x, lo=lo, hi=hi, pe=fold.pe,
+                                simd=fold.simd, block=self._in_blocks(fold))
+
+    def _delay(self, fold: Fold, x: Shape) -> int:
+        in_folds, out_folds = self._folds(fold)
+        return delay_of(self.fmt, x.width, fold.simd, in_folds=in_folds, out_folds=out_folds)
+
+    def timing(self, fold: Fold, x: Shape) -> Steps:
+        in_folds, out_folds = self._folds(fold)
+        row = (*[False] * (in_folds - 1), True)
+        replays = in_folds > 1 and out_folds > 1
+        takes = (True, *[out_folds == 1] * (in_folds * out_folds - 1))
+        delay = self._delay(fold, x)
+        return Steps((False,) * len(takes) if replays else takes, row * out_folds, delay,
+                     store=store_of(delay, in_folds), replay=in_folds if replays else 0)
+
+    def _memory(self, fold: Fold) -> tuple[int, int]:
+        in_folds, out_folds = self._folds(fold)
+        return in_folds * out_folds, fold.pe * fold.simd * self.fmt.width
+
+    def _in_blocks(self, fold: Fold) -> bool:
+        depth, width = self._memory(fold)
+        return depth * width >= BLOCK_BITS and depth >= 32
+
+    def cost(self, fold: Fold, x: Shape, acc_width: int) -> Cost:
+        in_folds, out_folds = self._folds(fold)
+        product, tree = products_of(self.fmt, x.width), tree_of(self.fmt, x.width, fold.simd)
+        lanes = fold.pe * fold.simd
+        adder = acc_width * (2 if in_folds > 1 else 1)
+        replays = in_folds > 1 and out_folds > 1
+        kept = store_of(self._delay(fold, x), in_folds)
+        depth, width = self._memory(fold)
+        inputs = fold.simd * x.width
+        lut = (lanes * product.lut4 + fold.pe * (tree.lut4 + adder)
+               + rom_lut(out_folds, fold.pe * acc_width) + 20)
+        bare = inputs + fold.pe * max(tree.ff - tree.lut4, 0)
+        memories: tuple[tuple[int, int], ...] = ()
+        if self._in_blocks(fold):
+            memories, bare = ((depth, width),), bare + width
+        else:
+            lut += rom_lut(depth, width)
+        if kept == 2:
+            lut, bare = lut + fold.pe * acc_width, bare + fold.pe * acc_width
+        else:
+            memories += ((kept, fold.pe * acc_width),)
+        ff = lanes * product.ff + fold.pe * (tree.ff + 2 * acc_width) + bare + 40
+        if replays:
+            lut += 30
+            memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x.width),)
+        return Cost(lut, ff, memories, bare, dsp=-(-fold.pe // self.fmt.pack) * fold.simd if product.dsp else 0)
