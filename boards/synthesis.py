@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bittern.boards.absorb import absorb, count
 from bittern.boards.board import Family
 from bittern.gen.yosys import yosys
 
@@ -39,11 +40,15 @@ def synthesis(family: Family, folder: Path, top: str, *,
         "setattr -unset src =*/*",
         "setattr -mod -unset src =*",
         f"write_json {top}.json",
-        f"tee -q -o synthesis.json stat -json -top {top}",
     ], folder)
-    stat = json.loads(Path(folder, "synthesis.json").read_text())
-    cells: dict[str, int] = stat["design"]["num_cells_by_type"]
-    return {cell: count for cell, count in cells.items() if cell not in keep}
+    file = Path(folder, f"{top}.json")
+    cells = json.loads(file.read_text())
+    if family is Family.ECP5:
+        absorb(cells)
+        file.write_text(json.dumps(cells))
+    counts = count(cells, top)
+    Path(folder, "synthesis.json").write_text(json.dumps(counts, indent=1))
+    return counts
 
 
 def synthesize(rtlil: str, family: Family, top: str = "top") -> dict[str, int]:
