@@ -28,9 +28,9 @@ __all__ = ["Choice", "Placed", "Plan", "choices", "fits", "fold_to", "make_plan"
 
 HASTE = 4
 """How many times faster than it needs to be a layer may be."""
-BLOCK = 0.1
+BLOCK = 0.3
 """Weight of a block of memory, in the LUTs that a device has for each."""
-DSP = 0.25
+DSP = 0.1
 """Weight of a multiplier, in the LUTs that a device has for each."""
 RAISE, RAISES = 3, 6
 """Factor by which what is scarce becomes dearer, and how often."""

@@ -40,6 +40,8 @@ class Steps:
     replay : int
         Where not 0, transfers go into a buffer of two frames of so many transfers; step k needs
         transfer ``k % replay`` of its frame to be there, and none takes.
+    whole : bool
+        Whether the first step rather needs all transfers of its frame.
     """
 
     takes: tuple[bool, ...]
@@ -47,6 +49,7 @@ class Steps:
     latency: int
     store: int = 0
     replay: int = 0
+    whole: bool = False
 
     @property
     def cycles(self) -> int:
@@ -145,7 +148,7 @@ class _Stepper(_State):
         if steps.store and steps.gives[self.k] and not self.free:
             return True
         if steps.replay:
-            return self.written <= self.k % steps.replay
+            return self.written <= (steps.replay - 1 if steps.whole else self.k % steps.replay)
         return steps.takes[self.k] and not all(arrived)
 
     def still(self, arrived: list[bool]) -> float:
@@ -156,7 +159,7 @@ class _Stepper(_State):
         if self.waits(arrived):
             return inf
         quiet = self.events[bisect_left(self.events, self.k)] - self.k
-        if steps.replay and self.written < steps.replay:
+        if steps.replay and not steps.whole and self.written < steps.replay:
             quiet = min(quiet, self.written - self.k % steps.replay)
         return quiet
 

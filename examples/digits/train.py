@@ -214,13 +214,13 @@ class Net:
         return loss, g
 
 
-def train(config: Config, x: Floats, labels: NDArray[np.int64], xv: Floats,
+def train(net: Net, x: Floats, labels: NDArray[np.int64], xv: Floats,
           lv: NDArray[np.int64]) -> tuple[Net, tuple[float, float]]:
-    """Train with Adam; return the network of the best late epoch, and how good it is.
+    """Train `net` with Adam; return it as in its best late epoch, and how good it is.
 
     Good is accuracy on the validation images `xv`, `lv`, then the lower loss on them.
     """
-    net = Net(config)
+    config = net.config
     rng = np.random.default_rng(config.seed)
     units = {k: net.unit(k) for k in net.params}
     first = {k: np.zeros_like(v) for k, v in net.params.items()}
@@ -408,7 +408,7 @@ def main() -> int:
     net, best = None, (0.0, 0.0)
     for k in range(Config.restarts):
         config = Config(seed=Config.seed + k)
-        candidate, good = train(config, flat[t], labels[t], flat[v], labels[v])
+        candidate, good = train(Net(config), flat[t], labels[t], flat[v], labels[v])
         if margin(candidate) < 1e-5:
             print(f"seed {config.seed}: passed over, it comes too near to a tie of float32")
         elif good > best:
