@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
 
-from amaranth import Const, Mux, Value, signed
+from amaranth import Const, Value
 
 from bittern.hw.ints import Ints, shape_of, width_of
 from bittern.hw.requant import Requant
+from bittern.hw.rounding import Rounding, round_shift, rounded
+from bittern.hw.saturation import clipped
 
 if TYPE_CHECKING:
     from bittern.hw.pipeline import Pipeline
     from bittern.hw.requant import Requantizer
 
 __all__ = ["Rounding", "Scale"]
-
-
-class Rounding(Enum):
-    """Which integer a fraction becomes."""
-
-    FLOOR = "floor"
-    HALF_EVEN = "half to even"
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,11 +65,7 @@ class Scale(Requant):
 
     def __call__(self, acc: Ints) -> Ints:
         v = acc * self.multiplier + self.bias
-        y = v >> self.shift
-        if self.rounding is Rounding.HALF_EVEN and self.shift:
-            rest, half = v - (y << self.shift), 1 << (self.shift - 1)
-            y += (rest > half) | (rest == half) & (y % 2 == 1)
-        return y.clip(self.lo, self.hi)
+        return round_shift(v, self.shift, self.rounding).clip(self.lo, self.hi)
 
     def latency(self, folds: int) -> int:
         # a stage reads the parameters where they are no constants, one multiplies, one rounds
@@ -100,17 +90,6 @@ class Scale(Requant):
             held = pipeline.stage(
                 [*(a * mul for a, mul in zip(acc, multiplier, strict=True)), *bias], "product")
             acc, bias = held[:n], held[n:]
-        return pipeline.stage([self._round(a + b if self.bias.any() else a)
-                               for a, b in zip(acc, bias, strict=True)], "result")
-
-    def _round(self, v: Value) -> Value:
-        """Return the result of ``v = acc * multiplier + bias``."""
-        if self.rounding is Rounding.HALF_EVEN and self.shift:
-            wide = v + 0 # room for the sum
-            odd = (v >> self.shift)[0]
-            v = wide + ((1 << (self.shift - 1)) - 1) + odd
-        y = (v + Const(0, signed(len(v) + 1))) >> self.shift
-        clipped = Mux(y < self.lo, self.lo, Mux(y > self.hi, self.hi, y))
-        shape = shape_of(self.lo, self.hi)
-        low = clipped[:shape.width]
-        return low.as_signed() if shape.signed else low
+        v = [a + b if self.bias.any() else a for a, b in zip(acc, bias, strict=True)]
+        return pipeline.stage([clipped(pipeline, rounded(a, self.shift, self.rounding),
+                                       self.lo, self.hi) for a in v], "result")

@@ -25,7 +25,7 @@ def same_everywhere(found, spec):
     return np.array_equal(found(acc), spec(acc))
 
 
-@pytest.mark.parametrize("rounding", Rounding)
+@pytest.mark.parametrize("rounding", [Rounding.FLOOR, Rounding.HALF_EVEN])
 @pytest.mark.parametrize("shift", [0, 1, 5, 7])
 def test_a_shift_is_found(rounding, shift):
     def function(acc, c):

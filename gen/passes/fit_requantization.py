@@ -45,7 +45,7 @@ def fit(spec: Thresholds, lo: int, hi: int) -> Requant:
         return spec
     corners = [_Corners.of(spec, c, lo, hi) for c in range(spec.channels)]
     for shift in range(SHIFTS):
-        for rounding in Rounding:
+        for rounding in (Rounding.FLOOR, Rounding.HALF_EVEN):
             if found := _proved(spec, corners, [c.offset(shift, rounding) for c in corners],
                                 shift, rounding):
                 return found
