@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from bittern.hw.operators.booth import BoothProduct
 from bittern.hw.operators.clip import Clip, Wrap
+from bittern.hw.operators.constant_product import ConstantProduct
 from bittern.hw.operators.operator import Function, Operate, Operator
 from bittern.hw.operators.product import Product
 from bittern.hw.operators.round_shift import RoundShift
+from bittern.hw.operators.table_product import TableProduct
 
-__all__ = [
-    "OPERATORS", "Clip", "Function", "Operate", "Operator", "Product", "RoundShift", "Wrap",
-]
+__all__ = ["OPERATORS", "BoothProduct", "Clip", "ConstantProduct", "Function", "Operate",
+           "Operator", "Product", "RoundShift", "TableProduct", "Wrap"]
 
 OPERATORS: tuple[type[Operator], ...] = (
-    Product, Clip, Wrap, RoundShift,
+    Product, Clip, Wrap, RoundShift, BoothProduct, TableProduct, ConstantProduct,
 )
