@@ -138,7 +138,7 @@ class Block(SparseCode):
             place = Signal(self.head_width, name=f"place_{k}", reset_less=True)
             with m.If(coded.load | coded.step & full):
                 m.d.sync += place.eq(coded.head)
-            block = self._places.lane(m, Coded(place, Const(0, 0), coded.step & full, NO),
+            block = self._places.lane(m, Coded(place, Const(0, 0), coded.step & full, coded.load),
                                       f"decoder_{k}")
             symbols.append(Symbol(Cat(at, block.index)[:self.index_width], coded.word,
                                   block.last & full, full))

@@ -44,7 +44,7 @@ class Coded:
     step: Value
     """Whether the symbol of `word` is taken in this cycle."""
     load: Value
-    """Whether the first head comes in: none is held yet, and no step is taken."""
+    """Whether to make ready: no step was taken yet, nor is one; the first head comes in."""
 
 
 @dataclass(frozen=True)

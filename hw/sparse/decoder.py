@@ -49,18 +49,20 @@ class SparseDecoder(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        step, free, load = Signal(), Signal(), Signal()
-        has = Const(1) if not self.code.head_width else Signal(name="has_head")
+        step, free, load, has = Signal(), Signal(), Signal(), Signal()
         heads = getattr(self, "heads", None)
         m.d.comb += [free.eq(~self.o.valid | self.o.ready), self.i.ready.eq(free & has),
                      step.eq(self.i.valid & self.i.ready)]
-        (symbol,) = self.code.gates(
-            m, [Coded(self.i.payload, heads.payload if heads else Const(0, 0), step, load)], step)
+        head = heads.payload if heads else Const(0, 0)
+        (symbol,) = self.code.gates(m, [Coded(self.i.payload, head, step, load)], step)
         if heads:
             m.d.comb += [load.eq(~has & heads.valid),
                          heads.ready.eq(~has | step & symbol.advance)]
             with m.If(heads.ready):
                 m.d.sync += has.eq(heads.valid)
+        else:
+            m.d.comb += load.eq(~has)
+            m.d.sync += has.eq(1)
         with m.If(free):
             m.d.sync += [self.o.valid.eq(step), self.o.payload.index.eq(symbol.index),
                          self.o.payload.value.eq(symbol.value), self.o.payload.last.eq(symbol.last)]

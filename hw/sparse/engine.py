@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from amaranth import Array, Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -424,8 +425,11 @@ class SparseEngine(wiring.Component):
         lane = Signal(low, name=f"lane_{d}", reset_less=True)
         x = Signal(self.x, name=f"x_{d}", reset_less=True)
         n = self.x.width
-        elements = Array(read.data[s * n:(s + 1) * n] for s in range(self.simd))
-        m.d.sync += [lane.eq(index[:low]), x.eq(elements[lane])]
+        elements: list[Value] = [read.data[s * n:(s + 1) * n] for s in range(self.simd)]
+        for bit in lane: # a tree of multiplexers, of which LUTs hold two each
+            pairs = zip_longest(elements[::2], elements[1::2])
+            elements = [a if b is None else Mux(bit, b, a) for a, b in pairs]
+        m.d.sync += [lane.eq(index[:low]), x.eq(elements[0])]
         return x
 
     def _run(self, m: Module, d: int, symbol: Symbol, step: Value, x: Value

@@ -123,13 +123,12 @@ class Listed(SparseCode):
             last, advance = word[-1], NO
         index: Value = field
         if self.relative:
-            ones = (1 << self.index_width) - 1
-            before = Signal(self.index_width, init=ones, name=f"{name}_before")
+            before = Signal(self.index_width, name=f"{name}_before", reset_less=True)
             index = Signal(self.index_width, name=f"{name}_index")
             # field + 1 with the one as carry, so that it takes one adder
             m.d.comb += index.eq((Cat(Const(1, 1), before) + Cat(Const(1, 1), field))[1:])
-            with m.If(coded.step):
+            with m.If(coded.load | coded.step & last):
+                m.d.sync += before.eq(-1)
+            with m.Elif(coded.step):
                 m.d.sync += before.eq(index)
-                with m.If(last):
-                    m.d.sync += before.eq(ones)
         return Symbol(index, word[:self.value], last, advance)

@@ -9,14 +9,15 @@ import numpy as np
 from amaranth import Cat, Module, Mux, Signal, Value
 
 from bittern.hw.adder_tree import add_tree
-from bittern.hw.formats.format import Format, Term
 from bittern.hw.ints import shape_of
-from bittern.hw.matrix_vector import tree_of
+from bittern.hw.matrix_vector import products_of, tree_of
+from bittern.hw.pipeline import Stages
 from bittern.hw.sparse.engine import Lane, Operand, SparseEngine, delay_of, spread
 
 if TYPE_CHECKING:
     from amaranth import Shape
 
+    from bittern.hw.formats.format import Format
     from bittern.hw.ints import Ints
     from bittern.hw.sparse.code import Pattern, Row, SparseCode
 
@@ -25,7 +26,11 @@ __all__ = ["Multiply", "SparseMatrixVectorUnit", "rows_of", "sparse_delay_of"]
 
 def sparse_delay_of(fmt: Format, x_width: int) -> int:
     """Return the cycles from a step to its result: to the product, levels of its sum, result."""
-    return delay_of(1 + tree_of(fmt, x_width, 1).latency)
+    return delay_of(_multiply_delay(fmt, x_width))
+
+
+def _multiply_delay(fmt: Format, x_width: int) -> int:
+    return products_of(fmt, x_width).latency + tree_of(fmt, x_width, 1).latency
 
 
 class Multiply(Lane):
@@ -44,16 +49,13 @@ class Multiply(Lane):
 
     @cached_property
     def delay(self) -> int:
-        return 1 + tree_of(self.fmt, self.x.width, 1).latency
+        return _multiply_delay(self.fmt, self.x.width)
 
     def gates(self, m: Module, operand: Operand, name: str) -> tuple[Value, Value]:
-        x, terms = operand.x.as_unsigned(), []
+        x = operand.x.as_unsigned()
         if self.x.signed:
             x = Cat(x[:-1], ~x[-1])
-        for k, term in enumerate(self.fmt.times(operand.value, x)):
-            q = Signal(len(term.value), name=f"{name}_term_{k}", reset_less=True)
-            terms.append(Term(term.shift, q, term.high))
-            m.d.sync += q.eq(term.value)
+        (terms,) = self.fmt.products(Stages(m), [operand.value], x, f"{name}_term")
         product = add_tree(terms, name=f"{name}_product")
         m.d.sync += [q.eq(value) for q, value in product.registers]
         last, valid = operand.last, operand.valid
@@ -121,6 +123,9 @@ class SparseMatrixVectorUnit(SparseEngine):
         if not (1 <= lanes <= outputs and 1 <= simd <= inputs):
             raise ValueError(f"lanes must be in 1..{outputs} and simd in 1..{inputs}, "
                              f"not {lanes} and {simd}")
+        if fmt.pack > 1:
+            raise ValueError(f"fmt must make one product at a time, not {fmt.pack} "
+                             f"as {fmt.name!r} does")
         if code.value != code.height * fmt.width:
             raise ValueError(f"code.value must be {code.height * fmt.width}, the bits of "
                              f"{code.height} weights, not {code.value}")
@@ -129,16 +134,17 @@ class SparseMatrixVectorUnit(SparseEngine):
         codes = np.zeros_like(weights)
         codes[nonzero] = fmt.encode(weights[nonzero])
         wide, pattern = spread(codes, simd), spread(nonzero, simd)
-        constant = bias + np.where(nonzero, fmt.correction(codes, x.width), 0).sum(axis=1)
+        steps = np.repeat(code.lengths(code.fold(pattern)), code.height)[:outputs]
+        padding = steps - np.count_nonzero(nonzero, axis=1)
+        if fmt.masks and padding.any():
+            raise ValueError(f"format {fmt.name!r} cannot hold the weight 0, with which the code "
+                             f"{code.name!r} pads row {padding.argmax()}")
+        lacks = np.where(nonzero, fmt.correction(codes, x.width), 0).sum(axis=1)
+        constant = bias + lacks + padding * int(fmt.correction(np.array(fmt.pad), x.width))
         if x.signed:
             constant -= weights.sum(axis=1) << (x.width - 1)
-        if fmt.masks:
-            padded = int(code.lengths(code.fold(pattern)).sum()) * code.height - nonzero.sum()
-            if padded:
-                raise ValueError(f"format {fmt.name!r} cannot hold the weight 0, which the code "
-                                 f"{code.name!r} needs for padding")
         rows = rows_of(wide, pattern, fmt, code, fmt.pad)
-        padding = sum(fmt.pad << k * fmt.width for k in range(code.height))
+        zero = sum(fmt.pad << k * fmt.width for k in range(code.height))
         result = shape_of(lo, hi)
-        super().__init__(rows, padding, code, Multiply(fmt, x, result.width), constant, x=x,
+        super().__init__(rows, zero, code, Multiply(fmt, x, result.width), constant, x=x,
                          result=result, inputs=inputs, simd=simd, count=lanes, block=block)

@@ -16,7 +16,7 @@ class ZeroRun(Listed):
     """Tuples of the zeros before a non-zero, the non-zero, and whether it is the last of its row.
 
     Source: the weight tuples of T. Posewsky and D. Ziener, "Throughput optimizations for FPGA-based
-    deep neural network inference" (2018, arXiv:2102.01345).
+    deep neural network inference" (Microprocessors and Microsystems, 2018).
     """
 
     name = "zero-run"
