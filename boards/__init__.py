@@ -1,11 +1,12 @@
 """Where it runs."""
 
-from bittern.boards import icebreaker, ulx3s
+from bittern.boards import icebreaker, tang_nano_9k, tang_primer_20k, ulx3s
 from bittern.boards.board import Board
 
 __all__ = ["BOARDS", "board"]
 
-BOARDS: tuple[Board, ...] = (icebreaker.BOARD, ulx3s.BOARD)
+BOARDS: tuple[Board, ...] = (icebreaker.BOARD, tang_nano_9k.BOARD, tang_primer_20k.BOARD,
+                            ulx3s.BOARD)
 """The boards that designs can be built for."""
 
 

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import Any
 
+from amaranth.build import Pins
+
 from bittern.gen.cost import Target
 from bittern.hw.family import Family
 
-__all__ = ["Board", "Family", "Flash", "Resources"]
+__all__ = ["Board", "Device", "Family", "Flash", "Resources"]
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,29 @@ class Flash:
 
 
 @dataclass(frozen=True)
-class Board:
-    """A board, its device as nextpnr names it, and defaults for a design on it."""
+class Device:
+    """A device as nextpnr names it."""
 
-    name: str
     title: str
     family: Family
     device: str
-    """Option of nextpnr without its dashes."""
+    """Option of nextpnr without its dashes; the part number of a Gowin device."""
     package: str
+    """Of a Gowin device, whose part number has it, the die."""
     speed: str
     """Speed grade; empty where the family has none."""
     resources: Resources
+
+    def pins(self) -> list[str]:
+        """Return the pins that a design of no board must be given: none where nextpnr chooses."""
+        return []
+
+
+@dataclass(frozen=True)
+class Board(Device):
+    """A board, and defaults for a design on it."""
+
+    name: str
     oscillator_mhz: float
     oscillator: str
     """Resource of the platform."""
@@ -65,6 +78,12 @@ class Board:
     def platform(self) -> Any:
         """Return a new Amaranth platform: the pins of the board."""
         return resolve_name(self.platform_class)()
+
+    def pins(self) -> list[str]: # noqa: D102
+        if self.family is not Family.GOWIN:
+            return super().pins()
+        ports = [io for resource in self.platform().resources.values() for io in resource.ios]
+        return [name for port in ports if isinstance(port, Pins) for name in port.names]
 
     def target(self, clock_mhz: float | None = None) -> Target:
         """Return what a plan may use, at `clock_mhz` or the board's default."""

@@ -1,72 +1,114 @@
-"""How large and how fast one component is on a device, by itself."""
+"""How large and how fast components are on a device, by themselves."""
 
 from __future__ import annotations
 
+import json
+import math
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, ClockDomain, DomainRenamer, Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from bittern.boards.absorb import count
 from bittern.boards.routing import route
 from bittern.boards.synthesis import synthesis
 from bittern.boards.usage import check_fits, synthesized
 from bittern.gen.rtlil import to_rtlil
 
 if TYPE_CHECKING:
-    from bittern.boards.board import Board
+    from collections.abc import Sequence
+
+    from bittern.boards.board import Device
     from bittern.boards.usage import Usage
 
-__all__ = ["Measurement", "measure"]
+__all__ = ["Measurement", "measure", "measure_all"]
+
+CLOCK = re.compile(r"clk_(\d+)")
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a component takes, routed, without the registers put around it."""
+    """What a component takes, without the registers put around it."""
 
     usage: Usage
+    """Cells of its netlist."""
+    placed: Usage
+    """Sites that they take, and those that nextpnr adds: to enter and leave carry chains, say."""
     fmax_mhz: float
+    """Routed, between registers; infinite where nextpnr knows no path."""
 
 
 class Harness(wiring.Component):
-    """`component` between registers: few pins, and every path through it is timed."""
+    """Components between registers: few pins, and every path through each is timed.
 
-    i: Signal
-    load: Signal
-    o: Signal
+    Each has a clock of its own, so that none is judged, nor placed, by the pace of another.
+    """
 
-    def __init__(self, component: Any) -> None:
-        super().__init__({"i": In(1), "load": In(1), "o": Out(1)})
-        self.component = component
+    def __init__(self, components: Sequence[Any]) -> None:
+        self.components = components
+        super().__init__({"i": In(1), "load": In(1), "rst": In(1), "o": Out(1),
+                          **{f"clk_{k}": In(1) for k in range(len(components))}})
 
     def elaborate(self, _platform: object) -> Module:
         """Return the hardware."""
         m = Module()
-        m.submodules.component = self.component
-        ports = list(self.component.signature.flatten(self.component))
-        inputs = Cat(port for _, member, port in ports if member.flow is In)
-        outputs = Cat(port for _, member, port in ports if member.flow is Out)
-        shifted = Signal(len(inputs))
-        loaded = Signal(len(outputs))
-        m.d.sync += [shifted.eq(Cat(self.i, shifted)), loaded.eq(loaded >> 1)]
-        with m.If(self.load):
-            m.d.sync += loaded.eq(outputs)
-        m.d.comb += [inputs.eq(shifted), self.o.eq(loaded[:1])]
+        lasts = []
+        for k, component in enumerate(self.components):
+            domain = ClockDomain(f"clk_{k}")
+            m.domains += domain
+            m.d.comb += [domain.clk.eq(getattr(self, f"clk_{k}")), domain.rst.eq(self.rst)]
+            m.submodules[f"component_{k}"] = DomainRenamer(f"clk_{k}")(component)
+            ports = list(component.signature.flatten(component))
+            inputs = Cat(port for _, member, port in ports if member.flow is In)
+            outputs = Cat(port for _, member, port in ports if member.flow is Out)
+            shifted = Signal(len(inputs), name=f"shifted_{k}", reset_less=True)
+            loaded = Signal(len(outputs), name=f"loaded_{k}", reset_less=True)
+            # registers at the pins, too: nextpnr may leave what is tied to a pin untimed
+            i, load, o = (Signal(name=f"{port}_{k}", reset_less=True)
+                          for port in ("i", "load", "o"))
+            m.d[domain.name] += [
+                i.eq(self.i), load.eq(self.load), o.eq(loaded[:1]),
+                shifted.eq(Cat(i, shifted)), loaded.eq(loaded >> 1)]
+            with m.If(load):
+                m.d[domain.name] += loaded.eq(outputs)
+            m.d.comb += inputs.eq(shifted)
+            lasts.append(o)
+        m.d.comb += self.o.eq(Cat(lasts).xor())
         return m
 
 
-def measure(component: wiring.Component, board: Board, *, clock_mhz: float | None = None,
-            seed: int = 1) -> Measurement:
-    """Place and route `component` alone on the device of `board`, aiming at `clock_mhz`."""
-    aim = board.clock_mhz if clock_mhz is None else clock_mhz
+def measure(component: wiring.Component, device: Device, *, clock_mhz: float, seed: int = 1,
+            dsp: bool = True) -> Measurement:
+    """Place and route `component` alone on `device`, aiming at `clock_mhz`."""
+    return measure_all([component], device, clock_mhz=clock_mhz, seed=seed, dsp=dsp)[0]
+
+
+def measure_all(components: Sequence[wiring.Component], device: Device, *, clock_mhz: float,
+                seed: int = 1, dsp: bool = True) -> list[Measurement]:
+    """Place and route `components` side by side on `device`, each with a clock of its own.
+
+    Without `dsp` products are made of LUTs. A device has 8 (iCE40, Gowin) or 16 (ECP5) nets for
+    clocks.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        Path(folder, "top.il").write_text(to_rtlil(Harness(component)))
-        cells = synthesis(board.family, folder, "top", keep=["top.component"])
-        check_fits(synthesized(board.family, cells), board)
-        routed = route(board, folder, clock_mhz=aim, seed=seed, pins=False,
-                       layers={"component": "component"})
-    return Measurement(routed.layers["component"], routed.fmax_mhz)
+        Path(folder, "top.il").write_text(to_rtlil(Harness(components)))
+        modules = [f"top.component_{k}" for k in range(len(components))]
+        cells = synthesis(device.family, folder, "top", keep=modules, dsp=dsp)
+        check_fits(synthesized(device.family, cells), device)
+        netlist = json.loads(Path(folder, "top.json").read_text())
+        pins = zip(netlist["modules"]["top"]["ports"], device.pins(), strict=False)
+        Path(folder, "top.cst").write_text("".join(
+            f'IO_LOC "{port}" {pin};\n' for port, pin in pins))
+        routed = route(device, folder, clock_mhz=clock_mhz, seed=seed, pins=False,
+                       layers={module: module.removeprefix("top.") for module in modules})
+    fmax = {int(found[1]): mhz for net, mhz in routed.clocks.items()
+            if (found := CLOCK.search(net))}
+    return [Measurement(synthesized(device.family, count(netlist, module)), routed.layers[module],
+                        fmax.get(k, math.inf))
+            for k, module in enumerate(modules)]

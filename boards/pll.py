@@ -133,7 +133,8 @@ def clock_below(family: Family, oscillator_mhz: float, wanted_mhz: float) -> Clo
     source = Fraction(str(oscillator_mhz))
     wanted = Fraction(str(wanted_mhz))
     clocks: list[Clock] = [Oscillator(source)]
-    clocks += _ice40(source) if family is Family.ICE40 else _ecp5(source)
+    if family in SETTINGS:
+        clocks += SETTINGS[family](source)
     reachable = [clock for clock in clocks if clock.frequency <= wanted]
     if not reachable:
         lowest = min(clocks, key=lambda clock: clock.frequency).frequency
@@ -173,6 +174,9 @@ def _ecp5(source: Fraction) -> list[Clock]:
         divisions = range(max(1, ceil(400 / out)), min(128, floor(800 / out)) + 1)
         clocks += [Ecp5Clock(source, ref, feedback, division) for division in divisions]
     return clocks
+
+
+SETTINGS = {Family.ICE40: _ice40, Family.ECP5: _ecp5} # no PLL of Gowin is supported
 
 
 def filter_range(pfd: Fraction) -> int:

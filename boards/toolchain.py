@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from bittern.boards.board import Family
 from bittern.boards.pll import clock_below
 from bittern.boards.routing import PACKAGES, pack, route
 from bittern.boards.synthesis import synthesis
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from amaranth.lib import wiring
 
-    from bittern.boards.board import Board, Family
+    from bittern.boards.board import Board
     from bittern.boards.usage import Usage
 
 __all__ = ["BuildReport", "build", "tools"]
@@ -31,7 +32,7 @@ ROUNDS = 5
 MARGIN = 0.98
 # What nextpnr aims at is its option: it would derive the clock of a PLL from that of its input.
 FREQUENCY = re.compile(r"^(set_frequency|FREQUENCY) .*\n", re.MULTILINE)
-KEPT = ("top.json", "top.pcf", "top.lpf", "synthesis.json", "report.json", "nextpnr.log")
+KEPT = ("top.json", "top.pcf", "top.lpf", "top.cst", "synthesis.json", "report.json", "nextpnr.log")
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
         raise ValueError(f"{reached}, less than its clock, after {ROUNDS} attempts: "
                          "ask for a lower clock")
     progress("packing")
-    packed = pack(board.family, work)
+    packed = pack(board, work)
     packed.replace(folder / packed.name)
     for file in work.iterdir():
         if file.name not in KEPT:
@@ -129,14 +130,14 @@ def tools(family: Family) -> dict[str, str]:
     """Return the versions of the tools that a build for `family` uses."""
     nextpnr = version(PACKAGES[family])
     return {"amaranth": version("amaranth"), "yosys": version("pyosys"), "nextpnr": nextpnr,
-            "packer": nextpnr}
+            "packer": version("apycula") if family is Family.GOWIN else nextpnr}
 
 
 def _elaborate(top: Top, board: Board, work: Path, layers: Sequence[str]) -> dict[str, str]:
     """Write RTLIL and pin constraints to `work`; return the module of each of `layers`."""
     plan = board.platform().build(top, name="top", do_build=False, emit_src=False)
     for name, content in plan.files.items():
-        if name.endswith((".il", ".pcf", ".lpf")):
+        if name.endswith((".il", ".pcf", ".lpf", ".cst")):
             (work / name).write_text(safe_names(FREQUENCY.sub("", content)))
     modules = re.findall(r"^module \\(\S+)", plan.files["top.il"], re.MULTILINE)
     found: dict[str, str] = {}

@@ -10,14 +10,32 @@ from bittern.boards.board import Family
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bittern.boards.board import Board
+    from bittern.boards.board import Device
 
 __all__ = ["Usage", "check_fits", "placed", "synthesized"]
 
-DSP = {Family.ICE40: ("SB_MAC16", "ICESTORM_DSP"), Family.ECP5: ("MULT18X18D", "MULT18X18D")}
-BRAM = {Family.ICE40: ("SB_RAM40_4K", "ICESTORM_RAM"), Family.ECP5: ("DP16KD", "DP16KD")}
-# A carry cell of the ECP5 takes both LUTs of a slice, a LUT memory four.
-LUT4S = {"SB_LUT4": 1, "LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
+# Cells of a netlist and of a placed one, and how many sites or blocks each takes.
+# A carry cell of the ECP5 takes both LUTs of a slice; a LUT memory there takes four.
+LUT4 = {
+    Family.ICE40: {"SB_LUT4": 1, "ICESTORM_LC": 1},
+    Family.ECP5: {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4, "TRELLIS_COMB": 1},
+    Family.GOWIN: {"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1, "RAM16SDP1": 1,
+                   "RAM16SDP2": 2, "RAM16SDP4": 4},
+}
+FF = {Family.ICE40: "SB_DFF", Family.ECP5: "TRELLIS_FF", Family.GOWIN: "DFF"}
+# in products of 18 bits on the ECP5, of 16 bits on the iCE40, of 9 bits on Gowin
+DSP = {
+    Family.ICE40: {"SB_MAC16": 1, "ICESTORM_DSP": 1},
+    Family.ECP5: {"MULT18X18D": 1},
+    Family.GOWIN: {"MULT9X9": 1, "MULT18X18": 2, "MULTALU18X18": 2, "MULTADDALU18X18": 4,
+                   "MULT36X36": 8},
+}
+BRAM = {
+    Family.ICE40: {"SB_RAM40_4K": 1, "ICESTORM_RAM": 1},
+    Family.ECP5: {"DP16KD": 1},
+    Family.GOWIN: dict.fromkeys(
+        ("SP", "SPX9", "DPB", "DPX9B", "SDPB", "SDPX9B", "pROM", "pROMX9"), 1),
+}
 
 
 @dataclass(frozen=True)
@@ -32,12 +50,12 @@ class Usage:
 
 def synthesized(family: Family, cells: Mapping[str, int]) -> Usage:
     """Count the cells of a synthesized netlist: what the device must have at the least."""
-    def count(prefix: str) -> int:
-        return sum(n for cell, n in cells.items() if cell.startswith(prefix))
+    def count(weights: Mapping[str, int]) -> int:
+        return sum(weight * cells.get(cell, 0) for cell, weight in weights.items())
 
-    return Usage(lut4=sum(weight * cells.get(cell, 0) for cell, weight in LUT4S.items()),
-                 ff=count("SB_DFF") + count("TRELLIS_FF"),
-                 dsp=count(DSP[family][0]), bram=count(BRAM[family][0]))
+    return Usage(lut4=count(LUT4[family]),
+                 ff=sum(n for cell, n in cells.items() if cell.startswith(FF[family])),
+                 dsp=count(DSP[family]), bram=count(BRAM[family]))
 
 
 def placed(family: Family, cells: Iterable[Mapping[str, Any]]) -> Usage:
@@ -45,15 +63,16 @@ def placed(family: Family, cells: Iterable[Mapping[str, Any]]) -> Usage:
     lut4 = ff = dsp = bram = 0
     for cell in cells:
         kind = cell["type"]
-        lut4 += kind in ("ICESTORM_LC", "TRELLIS_COMB")
+        lut4 += LUT4[family].get(kind, 0)
         # a logic cell of the iCE40 holds both a LUT and its flip-flop
-        ff += kind == "TRELLIS_FF" or cell["parameters"].get("DFF_ENABLE") == "1"
-        dsp += kind == DSP[family][1]
-        bram += kind == BRAM[family][1]
+        ff += (cell["parameters"].get("DFF_ENABLE") == "1" if family is Family.ICE40
+               else kind.startswith(FF[family]))
+        dsp += DSP[family].get(kind, 0)
+        bram += BRAM[family].get(kind, 0)
     return Usage(lut4, ff, dsp, bram)
 
 
-def check_fits(usage: Usage, board: Board) -> None:
+def check_fits(usage: Usage, board: Device) -> None:
     """Raise :exc:`ValueError` if the device of `board` has less than `usage`."""
     has = board.resources
     rows = (("LUTs", usage.lut4, has.lut4), ("flip-flops", usage.ff, has.ff),

@@ -12,3 +12,5 @@ class Family(Enum):
 
     ICE40 = "iCE40"
     ECP5 = "ECP5"
+    GOWIN = "Gowin"
+    """GW1N and GW2A."""

@@ -41,6 +41,7 @@ FAMILIES = {
     # everything is silently 0.
     "ice40": Family(("ice40/cells_sim.v",), defines=("NO_ICE40_DEFAULT_ASSIGNMENTS",)),
     "ecp5": Family(("lattice/cells_sim_ecp5.v",), ("ecp5.v",)),
+    "gowin": Family(("gowin/cells_sim.v",), ("gowin.v",)),
 }
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import bittern.boards
 from bittern.boards import BOARDS, board
-from bittern.boards.board import Board
+from bittern.boards.board import Board, Family
 from bittern.boards.pll import clock_below
 from bittern.boards.routing import PACKAGES
 
@@ -44,8 +44,13 @@ def test_the_platform_agrees_about_oscillator_package_and_uart(b):
     assert platform.lookup("uart")
     # what Amaranth itself tells nextpnr
     (command,) = [command for command in platform.command_templates if "nextpnr" in command]
-    assert "_nextpnr_device_options" in command
-    assert platform._nextpnr_device_options[platform.device] == f"--{b.device}"
+    if b.family is Family.GOWIN:
+        assert "--device {{platform.part}}" in command
+        assert platform.part == b.device
+        assert platform._chipdb_device == b.package
+    else:
+        assert "_nextpnr_device_options" in command
+        assert platform._nextpnr_device_options[platform.device] == f"--{b.device}"
 
 
 @each_board
