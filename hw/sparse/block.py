@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from amaranth import Cat, Const, Signal
 
-from bittern.hw.sparse.code import NO, Coded, Row, SparseCode, Stored, Symbol, check
+from bittern.hw.sparse.code import Coded, Row, SparseCode, Stored, Symbol, check
 from bittern.hw.sparse.zero_run import ZeroRun
 
 if TYPE_CHECKING:
@@ -129,8 +129,9 @@ class Block(SparseCode):
     def gates(self, m: Module, lanes: Sequence[Coded], step: Value) -> list[Symbol]:
         if self.wide == 1:
             return self._places.gates(m, lanes, step)
-        at, full = Signal(range(self.wide)), Signal()
+        at, full, reset = Signal(range(self.wide)), Signal(), Signal(init=1)
         m.d.comb += full.eq(at == self.wide - 1)
+        m.d.sync += reset.eq(0)
         with m.If(step):
             m.d.sync += at.eq(at + 1)
         symbols = []
@@ -138,7 +139,7 @@ class Block(SparseCode):
             place = Signal(self.head_width, name=f"place_{k}", reset_less=True)
             with m.If(coded.load | coded.step & full):
                 m.d.sync += place.eq(coded.head)
-            block = self._places.lane(m, Coded(place, Const(0, 0), coded.step & full, coded.load),
+            block = self._places.lane(m, Coded(place, Const(0, 0), coded.step & full, reset),
                                       f"decoder_{k}")
             symbols.append(Symbol(Cat(at, block.index)[:self.index_width], coded.word,
                                   block.last & full, full))

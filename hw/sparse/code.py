@@ -44,7 +44,8 @@ class Coded:
     step: Value
     """Whether the symbol of `word` is taken in this cycle."""
     load: Value
-    """Whether to make ready: no step was taken yet, nor is one; the first head comes in."""
+    """Whether a head comes in where none is held: at the latest in the cycle before the first step,
+    which it makes ready for, and again where heads come late. No step is taken then."""
 
 
 @dataclass(frozen=True)
