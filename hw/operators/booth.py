@@ -10,7 +10,7 @@ from amaranth import Cat, Const, Shape, Value, signed, unsigned
 from bittern.hw.family import Family
 from bittern.hw.ints import width_of
 from bittern.hw.operators.operator import Operator
-from bittern.hw.operators.product import check_factors, fan_in_bound, product_shape
+from bittern.hw.operators.product import bounds_of, check_factors, fan_in_bound, product_shape
 from bittern.hw.rows import adder_lut4
 
 if TYPE_CHECKING:
@@ -125,13 +125,12 @@ def _plan(a: Shape, b: Shape) -> tuple[int, list[int]]:
     """Return how many bits of `b`, none or one, precede the digits, and the bits of each adder."""
     width = b.width if b.signed else b.width + 1
     first = width % 2 if width > 1 else 0
-    ends = (-(1 << a.width - 1), (1 << a.width - 1) - 1) if a.signed else (0, (1 << a.width) - 1)
     adders = []
     for done in range(first, width, 2):
         last = done + 2 >= width
         low = 0 if last and not b.signed else -(1 << min(done + 2, width) - 1)
         high = (1 << b.width) - 1 if last and not b.signed else ~low
-        products = [x * y for x in ends for y in (low, high)]
+        products = [x * y for x in bounds_of(a) for y in (low, high)]
         adders.append(a.width + b.width - done if last
                       else width_of(min(products), max(products)) - done)
     return first, adders

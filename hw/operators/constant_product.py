@@ -11,7 +11,7 @@ from amaranth import Cat, Const, Shape, Value, signed, unsigned
 from bittern.hw.family import Family
 from bittern.hw.ints import shape_of
 from bittern.hw.operators.operator import Operator
-from bittern.hw.operators.product import check_factors
+from bittern.hw.operators.product import bounds_of, check_factors
 from bittern.hw.rows import adder_lut4
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ NEGATE = _Step(1, 1, 1, 1, -1, 1)
 
 
 def _times(x: Shape, c: int) -> Shape:
-    ends = (-(1 << x.width - 1), (1 << x.width - 1) - 1) if x.signed else (0, (1 << x.width) - 1)
-    return shape_of(*sorted(c * end for end in ends))
+    return shape_of(*sorted(c * end for end in bounds_of(x)))
 
 
 def _zeros(c: int) -> int:

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from bittern.hw.ints import Ints
     from bittern.hw.pipeline import Stages
 
-__all__ = ["Product", "check_factors", "fan_in_bound", "product_shape", "rows_of"]
+__all__ = ["Product", "bounds_of", "check_factors", "fan_in_bound", "product_shape", "rows_of"]
+
+
+def bounds_of(shape: Shape) -> tuple[int, int]:
+    """Return the least and the greatest integer of `shape`."""
+    if shape.signed:
+        return -(1 << shape.width - 1), (1 << shape.width - 1) - 1
+    return 0, (1 << shape.width) - 1
 
 
 def product_shape(a: Shape, b: Shape) -> Shape:
