@@ -147,8 +147,9 @@ def run(dut, x, *, seed, stall):
 
 
 SHAPES = [ # outputs, inputs, lanes, simd, x, block
-    (5, 7, 2, 3, unsigned(2), True), (6, 8, 3, 2, signed(3), False), (4, 9, 4, 9, unsigned(1), True),
-    (3, 5, 1, 1, signed(2), False), (9, 40, 4, 4, signed(4), True), (11, 19, 2, 5, unsigned(4), True),
+    (5, 7, 2, 3, unsigned(2), True), (6, 8, 3, 2, signed(3), False),
+    (4, 9, 4, 9, unsigned(1), True), (3, 5, 1, 1, signed(2), False),
+    (9, 40, 4, 4, signed(4), True), (11, 19, 2, 5, unsigned(4), True),
 ]
 
 
@@ -190,7 +191,7 @@ def test_weights_without_a_code_for_zero():
     x = np.random.default_rng(0).integers(-4, 4, (4, 4))
     assert np.array_equal(run(dut, x, seed=1, stall=0.3)[0], x @ weights.T)
     weights[2] = 0
-    with pytest.raises(ValueError, match="'binary' cannot hold the weight 0, .* pads row 2"):
+    with pytest.raises(ValueError, match=r"'binary' cannot hold the weight 0, .* pads row 2"):
         SparseMatrixVectorUnit(weights, np.zeros(4, dtype=int), fmt, code, **options, lanes=2,
                                simd=1)
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from amaranth import Cat, Module, Mux, Signal, Value
+from amaranth import Cat, Module, Signal, Value
 
 from bittern.hw.adder_tree import add_tree
 from bittern.hw.ints import shape_of
@@ -64,10 +64,15 @@ class Multiply(Lane):
             valid_q = Signal(name=f"{name}_valid_{level}")
             m.d.sync += [last_q.eq(last), valid_q.eq(valid)]
             last, valid = last_q, valid_q
-        acc, total = (Signal(self._width, name=f"{name}_{n}") for n in ("acc", "total"))
+        acc, total = (Signal(self._width, name=f"{name}_{n}", reset_less=True)
+                      for n in ("acc", "total"))
         m.d.comb += total.eq((Cat(product.carry, acc) + Cat(product.carry, product.value))[1:])
-        with m.If(valid):
-            m.d.sync += acc.eq(Mux(last, 0, total))
+        clear = Signal(init=1, name=f"{name}_clear") # so that the registers' reset is free for it
+        m.d.sync += clear.eq(0)
+        with m.If(clear | valid & last):
+            m.d.sync += acc.eq(0)
+        with m.Elif(valid):
+            m.d.sync += acc.eq(total)
         return total, valid & last
 
 
