@@ -3,13 +3,21 @@ from itertools import product
 
 import numpy as np
 import pytest
-from amaranth import Module
+from amaranth import Module, signed, unsigned
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.sim import Simulator
 
 from bittern.gen.rtlil import to_rtlil
-from bittern.hw.sharing import Hashed, HashedStream, Huffman, HuffmanStream
+from bittern.hw.formats.digits import Digits
+from bittern.hw.sharing import (
+    FactorisedMatrixVectorUnit,
+    Grouped,
+    Hashed,
+    HashedStream,
+    Huffman,
+    HuffmanStream,
+)
 from bittern.sim.bench import run_stream
 from bittern.sim.logic import Logic
 
@@ -208,3 +216,82 @@ def test_huffman_checks_its_parameters():
         HuffmanStream(np.array([0, 1, 2]), Huffman((1, 3, 3)), word=2)
     with pytest.raises(ValueError, match="symbols must be at least 1"):
         HuffmanStream(np.array([], dtype=int), Huffman((1, 1)))
+
+
+def unit(weights, bias, x, **options):
+    lo, hi = (-(1 << x.width - 1), (1 << x.width - 1) - 1) if x.signed else (0, (1 << x.width) - 1)
+    low, high = weights.clip(max=0), weights.clip(min=0)
+    return FactorisedMatrixVectorUnit(
+        weights, bias, x=x, lo=int(((high * lo + low * hi).sum(1) + bias).min()),
+        hi=int(((high * hi + low * lo).sum(1) + bias).max()), **options), lo, hi
+
+
+def multiply(dut, x, *, seed, stall):
+    frames, inputs = x.shape
+    padded = np.random.default_rng(seed).integers(x.min(), x.max() + 1,
+                                                  (frames, dut.in_folds * dut.simd))
+    padded[:, :inputs] = x # what stands in the lanes beyond the inputs must not matter
+    result = run_stream(dut, padded.reshape(-1, dut.simd).tolist(),
+                        outputs=frames * dut.out_folds, seed=seed, stall=stall)
+    return np.array(result.outputs).reshape(frames, -1), result.stamps
+
+
+@pytest.mark.parametrize("x", [unsigned(3), signed(4)], ids=str)
+@pytest.mark.parametrize("values", [[-1, 1], [0, 0, 0, 7], [0, 3, -5], [0, 12, -100, 77, 3],
+                                    [0, 0, 0, 0, -8, 5, 1, 30000]], ids=str)
+def test_factorised_products_equal_golden_under_stalls(values, x):
+    rng = np.random.default_rng(len(values))
+    for outputs, inputs, lanes, simd in [(5, 7, 1, 1), (5, 7, 2, 3), (4, 9, 4, 9), (3, 2, 2, 2)]:
+        weights = rng.choice(values, (outputs, inputs))
+        if 0 in values:
+            weights[1] = 0
+        bias = rng.integers(-40, 40, outputs)
+        dut, lo, hi = unit(weights, bias, x, lanes=lanes, simd=simd)
+        data = rng.integers(lo, hi + 1, (4, inputs))
+        data[0], data[1] = lo, hi
+        y, _ = multiply(dut, data, seed=lanes, stall=0.3)
+        assert np.array_equal(y[:, :outputs], data @ weights.T + bias), (lanes, simd)
+
+
+@pytest.mark.parametrize(("lanes", "simd"), [(1, 1), (2, 4), (6, 12)])
+def test_an_input_a_cycle_and_lane(lanes, simd):
+    rng = np.random.default_rng(simd)
+    weights = rng.choice([0, 0, 3, -5, 9], (6, 12))
+    dut, lo, hi = unit(weights, np.zeros(6, dtype=int), unsigned(4), lanes=lanes, simd=simd)
+    frames = 5
+    _, stamps = multiply(dut, rng.integers(lo, hi, (frames, 12)), seed=0, stall=0)
+    ends = stamps[dut.out_folds - 1::dut.out_folds]
+    assert ends[-1] - ends[-2] == max(dut.steps, dut.in_folds)
+    lengths = np.count_nonzero(weights, axis=1).clip(min=1)
+    assert lengths.sum() / lanes <= dut.steps <= 1.2 * lengths.sum() / lanes + 3
+    assert sum(dut.schedule.gives) == dut.out_folds
+
+
+def test_groups_are_decoded():
+    rng = np.random.default_rng(0)
+    for code in Grouped.examples():
+        rows = [code.symbols([(i, int(rng.integers(1 << code.value))) for i in range(code.inputs)
+                              if rng.random() < 0.7], 0) for _ in range(6)]
+        stored = code.encode(rows)
+        assert code.decode(stored) == rows
+        assert len(stored.words) == sum(map(len, rows))
+        assert all(word < 1 << code.width for word in stored.words)
+        assert all(head < 1 << code.head_width for head in stored.heads)
+
+
+def test_groups_take_an_index_and_a_bit_for_each_weight():
+    rng = np.random.default_rng(1)
+    weights = rng.choice([0, 9, -30, 77, 101], (8, 64))
+    dut, _, _ = unit(weights, np.zeros(8, dtype=int), unsigned(4), lanes=2, simd=4)
+    assert dut.bits == np.count_nonzero(weights) * 7 + 8 * 4 * (dut.fmt.width + 1)
+
+
+def test_factorised_checks_its_parameters():
+    weights = np.array([[1, 2], [3, 4]])
+    with pytest.raises(ValueError, match=r"lanes must be in 1\.\.2 .* not 3 and 1"):
+        unit(weights, np.zeros(2, dtype=int), unsigned(2), lanes=3, simd=1)
+    with pytest.raises(ValueError, match="cannot hold the weight"):
+        unit(weights, np.zeros(2, dtype=int), unsigned(2), lanes=1, simd=1,
+             fmt=Digits.find(np.array([1])))
+    with pytest.raises(ValueError, match=r"no format holds weights of 1\.\.400000"):
+        unit(np.array([[1, 400000]]), np.zeros(1, dtype=int), unsigned(2), lanes=1, simd=1)
