@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bittern.boards.absorb import absorb, count
 from bittern.boards.board import Family
+from bittern.boards.dsp_registers import move_registers
 from bittern.gen.yosys import yosys
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
     cells = json.loads(file.read_text())
     if family is Family.ECP5:
         absorb(cells)
+        move_registers(cells)
         file.write_text(json.dumps(cells))
     counts = count(cells, top)
     Path(folder, "synthesis.json").write_text(json.dumps(counts, indent=1))

@@ -77,8 +77,8 @@ class PackedMultiplyAccumulate(wiring.Component):
     """Two sums of products by one multiplier: ``o_k = w_k * x if clear else o_k + w_k * x``.
 
     Takes a word of two weights and an activation in every cycle and never stops. Products overlap
-    in the multiplier where they have more bits than it has room, see `Packing`. Latency 5: the sums
-    with the products of cycle t are on ``o0`` and ``o1`` in cycle ``t + 5``.
+    in the multiplier where they have more bits than it has room, see `Packing`. Latency :attr:`latency`:
+    the sums with the products of cycle t are on ``o0`` and ``o1`` in cycle ``t + latency``.
 
     Parameters
     ----------
@@ -104,8 +104,6 @@ class PackedMultiplyAccumulate(wiring.Component):
     o0: Signal
     o1: Signal
 
-    latency = 5
-
     def __init__(self, weight: tuple[int, int], x: tuple[int, int], *, terms: int) -> None:
         self.packing = Packing(2, weight, x)
         if self.packing.spacing < (bits := shape_of(*weight).width):
@@ -117,6 +115,19 @@ class PackedMultiplyAccumulate(wiring.Component):
         super().__init__({"word": In(self.packing.word), "x": In(shape_of(*x)), "clear": In(1),
                           "o0": Out(acc), "o1": Out(acc)})
 
+    @property
+    def latency(self) -> int:
+        """Cycles from factors to the sums with their products."""
+        return self._levels + 3
+
+    @property
+    def _levels(self) -> int:
+        """Registers up to the product: at least two, and one for each level of the overlap."""
+        if not self.packing.overlap:
+            return 2
+        rows = self.packing.overlap + (self.packing.weight[0] < 0)
+        return max((rows - 1).bit_length(), 2)
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
         stages = Stages(m)
@@ -125,13 +136,17 @@ class PackedMultiplyAccumulate(wiring.Component):
         if packing.overlap:
             # where the lower weight is negative, the word has the upper one less 1
             below = self.word[packing.spacing - 1] if packing.weight[0] < 0 else None
-            lows.append(packing.low(stages, self.word[packing.spacing:], self.x, "low",
-                                    carry=below))
-        # registers that only the multiplier reads are placed beside it
-        word, x, clear, *lows = stages.stage([self.word, self.x, self.clear, *lows], "factors")
-        product, clear, *lows = stages.stage([word * x, clear, *lows], "product")
+            lows.append(packing.low(Stages(m), self.word[packing.spacing:], self.x, "low",
+                                    carry=below, registers=True))
+        word: Value = self.word
+        x: Value = self.x
+        clear: Value = self.clear
+        for k in range(self._levels - 1):
+            # the last ones become part of the multiplier
+            word, x, clear = stages.stage([word, x, clear], f"factors_{k}")
+        product, clear = stages.stage([word * x, clear], "product")
         results = packing.unpack(stages, product, lows, registers=True)
-        for k in range(2, stages.latency):
+        for k in range(self._levels, stages.latency):
             clear, = Stages(m).stage([clear], f"clear_{k}")
         for k, (acc, result) in enumerate(zip(self.accumulators, results, strict=True)):
             m.submodules[f"accumulator_{k}"] = acc

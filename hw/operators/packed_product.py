@@ -95,7 +95,7 @@ class Packing:
         return sum(w << k * self.spacing for k, w in enumerate(weights))
 
     def low(self, stages: Stages, weight: Value, x: Value, name: str, *,
-            carry: Value | None = None) -> Value:
+            carry: Value | None = None, registers: bool = False) -> Value:
         """Return the bits of ``(weight + carry) * x`` that the product below it overlaps."""
         bits = self.overlap
         weight, x = (_resize(factor, unsigned(bits)) for factor in (weight, x))
@@ -104,7 +104,7 @@ class Packing:
                 for j in range(bits)]
         if carry is not None:
             rows.insert(0, Row(0, x & carry.replicate(bits), (1 << bits) - 1))
-        total, _ = add_rows(stages, rows, bits, name)
+        total, _ = add_rows(stages, rows, bits, name, registers=registers)
         return total
 
     def unpack(self, stages: Stages, product: Value, lows: Sequence[Value], *,

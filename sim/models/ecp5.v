@@ -11,19 +11,43 @@ module MULT18X18D (
     P18, P17, P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
 );
     parameter REG_INPUTA_CLK = "NONE";
+    parameter REG_INPUTA_CE = "CE0";
+    parameter REG_INPUTA_RST = "RST0";
     parameter REG_INPUTB_CLK = "NONE";
+    parameter REG_INPUTB_CE = "CE0";
+    parameter REG_INPUTB_RST = "RST0";
     parameter REG_INPUTC_CLK = "NONE";
     parameter REG_PIPELINE_CLK = "NONE";
     parameter REG_OUTPUT_CLK = "NONE";
-    initial if (REG_INPUTA_CLK != "NONE" || REG_INPUTB_CLK != "NONE" || REG_PIPELINE_CLK != "NONE"
-                || REG_OUTPUT_CLK != "NONE") begin
-        $display("AssertionError: MULT18X18D with registers has no model");
+    initial if (REG_PIPELINE_CLK != "NONE" || REG_OUTPUT_CLK != "NONE"
+                || REG_INPUTA_CLK != "NONE" && (REG_INPUTA_CLK != "CLK0" || REG_INPUTA_CE != "CE0"
+                                                || REG_INPUTA_RST != "RST0")
+                || REG_INPUTB_CLK != "NONE" && (REG_INPUTB_CLK != "CLK0" || REG_INPUTB_CE != "CE0"
+                                                || REG_INPUTB_RST != "RST0")) begin
+        $display("AssertionError: MULT18X18D with these registers has no model");
         $fatal;
     end
-    wire signed [18:0] a = {SIGNEDA & A17,
+    wire [17:0] pins_a = {
         A17, A16, A15, A14, A13, A12, A11, A10, A9, A8, A7, A6, A5, A4, A3, A2, A1, A0};
-    wire signed [18:0] b = {SIGNEDB & B17,
+    wire [17:0] pins_b = {
         B17, B16, B15, B14, B13, B12, B11, B10, B9, B8, B7, B6, B5, B4, B3, B2, B1, B0};
+    wire [17:0] factor_a, factor_b;
+    generate
+        if (REG_INPUTA_CLK == "NONE") assign factor_a = pins_a;
+        else begin
+            reg [17:0] held_a = 0;
+            always @(posedge CLK0) if (RST0) held_a <= 0; else if (CE0) held_a <= pins_a;
+            assign factor_a = held_a;
+        end
+        if (REG_INPUTB_CLK == "NONE") assign factor_b = pins_b;
+        else begin
+            reg [17:0] held_b = 0;
+            always @(posedge CLK0) if (RST0) held_b <= 0; else if (CE0) held_b <= pins_b;
+            assign factor_b = held_b;
+        end
+    endgenerate
+    wire signed [18:0] a = {SIGNEDA & factor_a[17], factor_a};
+    wire signed [18:0] b = {SIGNEDB & factor_b[17], factor_b};
     wire signed [37:0] p = a * b;
     assign {
         P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19,
