@@ -80,7 +80,7 @@ def test_decoder_gives_a_symbol_a_cycle(code, stall):
     run = run_stream(SparseDecoder(code), transfers, outputs=len(expected) * frames, seed=1,
                      stall=stall)
     assert run.outputs == expected * frames
-    if not stall: # counted from the first head, or from the first word where there are none
+    if not stall: # counted from the first head, where there are any
         first = run.stamps[0]
         assert first == SparseDecoder.latency + bool(code.head_width)
         assert run.stamps == [*range(first, first + len(expected) * frames)]

@@ -123,12 +123,13 @@ class Listed(SparseCode):
             last, advance = word[-1], NO
         index: Value = field
         if self.relative:
-            before = Signal(self.index_width, name=f"{name}_before", reset_less=True)
-            index = Signal(self.index_width, name=f"{name}_index")
-            # field + 1 with the one as carry, so that it takes one adder
-            m.d.comb += index.eq((Cat(Const(1, 1), before) + Cat(Const(1, 1), field))[1:])
+            # a row starts at 0, not at -1: registers can be cleared for nothing, but not all set
+            before, index = (Signal(self.index_width, name=f"{name}_{n}", reset_less=True)
+                             for n in ("before", "index"))
+            begun = Signal(name=f"{name}_begun", reset_less=True)
+            m.d.comb += index.eq((Cat(begun, before) + Cat(begun, field))[1:])
             with m.If(coded.load | coded.step & last):
-                m.d.sync += before.eq(-1)
+                m.d.sync += Cat(begun, before).eq(0)
             with m.Elif(coded.step):
-                m.d.sync += before.eq(index)
+                m.d.sync += Cat(begun, before).eq(Cat(Const(1, 1), index))
         return Symbol(index, word[:self.value], last, advance)

@@ -128,9 +128,6 @@ class SparseMatrixVectorUnit(SparseEngine):
         if not (1 <= lanes <= outputs and 1 <= simd <= inputs):
             raise ValueError(f"lanes must be in 1..{outputs} and simd in 1..{inputs}, "
                              f"not {lanes} and {simd}")
-        if fmt.pack > 1:
-            raise ValueError(f"fmt must make one product at a time, not {fmt.pack} "
-                             f"as {fmt.name!r} does")
         if code.value != code.height * fmt.width:
             raise ValueError(f"code.value must be {code.height * fmt.width}, the bits of "
                              f"{code.height} weights, not {code.value}")
