@@ -34,7 +34,7 @@ class Power:
     shifts by ``steps[j]``, so that multiplexers, a level for each step other than 0, multiply: an
     index `i` stands for ``1 << low + sum(i[j] * steps[j])``, or for zero where all bits of the mask
     `zero`, if that is not 0, are set in it. Zero and sign cost next to nothing where there are two
-    levels: multiplexers have three inputs, so that the first ones can mask and the last ones invert.
+    levels: multiplexers have three inputs, so that the first can mask and the last invert.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class Power:
         return len(self.steps) + self.minus
 
     @cached_property
-    def _stored(self) -> list[int | None]:
+    def shifts(self) -> list[int | None]:
         """By how much each stored index shifts; zero is None."""
         shifts = _shifts(self.steps, self.zero)
         return [shifts[i] for i in self.table] if self.table else shifts
@@ -89,22 +89,22 @@ class Power:
     @property
     def most(self) -> int:
         """By how much the highest exponent is higher than `low`."""
-        return max((s for s in self._stored if s is not None), default=0)
+        return max((s for s in self.shifts if s is not None), default=0)
 
     @property
     def has_zero(self) -> bool:
         """Whether there is a code for zero."""
-        return None in self._stored
+        return None in self.shifts
 
     @property
     def pad(self) -> int:
         """A code of zero, or where there is none any code without a sign."""
-        return self._stored.index(None) if self.has_zero else 0
+        return self.shifts.index(None) if self.has_zero else 0
 
     @property
     def values(self) -> Ints:
         """The integer of every code."""
-        magnitudes = np.array([0 if s is None else 1 << self.low + s for s in self._stored])
+        magnitudes = np.array([0 if s is None else 1 << self.low + s for s in self.shifts])
         return np.concatenate([magnitudes, -magnitudes]) if self.minus else magnitudes
 
     def field(self, x_width: int) -> int:
@@ -128,7 +128,7 @@ class Power:
         signed, width = x.shape().signed, len(x) + self.most
         steps = [(s, index[j]) for j, s in enumerate(self.steps) if s]
         masks = [index[j] for j in range(len(self.steps)) if self.zero >> j & 1]
-        value = x
+        value: Value = Cat(x)
         if masks and not steps:
             value = value & ~Cat(masks).all().replicate(len(x))
         for k, (step, bit) in enumerate(steps):
