@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from amaranth import Module
@@ -16,11 +17,36 @@ from bittern.hw.stream import lanes, transfers
 if TYPE_CHECKING:
     from amaranth import Value
 
-__all__ = ["Requant", "Requantizer"]
+__all__ = ["Fold", "Requant", "Requantizer"]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Which elements of a frame meet in which transfer."""
+
+    lo: int
+    hi: int
+    """Bounds of the accumulators."""
+    features: int
+    """Elements of a frame."""
+    pe: int
+    """Elements of a transfer."""
+
+    @property
+    def folds(self) -> int:
+        """Transfers of a frame."""
+        return transfers(self.features, self.pe)
+
+    def lane(self, values: Ints, k: int) -> Ints:
+        """Return the parameters of lane `k`, one row for each transfer; `values` has channels."""
+        if len(values) == 1:
+            return values
+        rows = values[k::self.pe]
+        return rows if len(rows) == self.folds else values[[*range(k, len(values), self.pe), 0]]
 
 
 class Requant(ABC):
-    """A non-decreasing function of one integer, the same for all channels or one each.
+    """A function of one integer, the same for all channels or one each.
 
     Implementations are frozen dataclasses: NumPy semantics (`__call__`) and, written independently,
     gates (`gates`).
@@ -45,7 +71,7 @@ class Requant(ABC):
         """Return the stages of `gates` for frames of `folds` transfers."""
 
     @abstractmethod
-    def gates(self, pipeline: Pipeline, acc: list[Value], unit: Requantizer) -> list[Value]:
+    def gates(self, pipeline: Pipeline, acc: list[Value], unit: Fold) -> list[Value]:
         """Return the results for a transfer of accumulators, through stages of `pipeline`."""
 
 
@@ -80,25 +106,23 @@ class Requantizer(wiring.Component):
         if spec.channels not in (1, features):
             raise ValueError(f"spec must have 1 or {features} channels, not {spec.channels}")
         self.spec, self.lo, self.hi, self.features, self.pe = spec, lo, hi, features, pe
-        self.folds = transfers(features, pe)
+        self.fold = Fold(lo, hi, features, pe)
         super().__init__({"i": In(lanes(shape_of(lo, hi), pe)),
                           "o": Out(lanes(shape_of(*spec.bounds), pe))})
+
+    @property
+    def folds(self) -> int:
+        """Transfers of a frame."""
+        return self.fold.folds
 
     @property
     def latency(self) -> int:
         """Cycles from a transfer on ``i`` to its results on ``o``."""
         return self.spec.latency(self.folds)
 
-    def lane(self, values: Ints, k: int) -> Ints:
-        """Return the parameters of lane `k`, one row for each transfer; `values` has channels."""
-        if len(values) == 1:
-            return values
-        rows = values[k::self.pe]
-        return rows if len(rows) == self.folds else values[[*range(k, len(values), self.pe), 0]]
-
     def elaborate(self, platform: object) -> Module:
         m = Module()
         pipeline = Pipeline(m, self.i, self.o)
         acc = [self.i.payload[k] for k in range(self.pe)]
-        pipeline.finish(self.spec.gates(pipeline, acc, self))
+        pipeline.finish(self.spec.gates(pipeline, acc, self.fold))
         return m

@@ -55,8 +55,8 @@ def _rounder(bound: int) -> int:
 def _below(v: Value, bound: int) -> Value:
     """Return whether ``v < bound``, as logic: three bits in each LUT, and no carry chain."""
     below: Value = Const(0, 1)
-    for k, bit in enumerate(v):
-        bit = ~bit if v.shape().signed and k == len(v) - 1 else bit # offset binary
+    offset = v ^ Const(limits(v.shape())[0], v.shape()) # from the least integer on
+    for k, bit in enumerate(offset):
         one = (bound - limits(v.shape())[0]) >> k & 1
         below = ~bit | below if one else ~bit & below
     return below

@@ -14,7 +14,7 @@ from bittern.hw.saturation import clipped
 
 if TYPE_CHECKING:
     from bittern.hw.pipeline import Pipeline
-    from bittern.hw.requant import Requantizer
+    from bittern.hw.requant import Fold
 
 __all__ = ["Rounding", "Scale"]
 
@@ -71,7 +71,7 @@ class Scale(Requant):
         # a stage reads the parameters where they are no constants, one multiplies, one rounds
         return (self.channels > 1 and folds > 1) + self.multiplies + 1
 
-    def gates(self, pipeline: Pipeline, acc: list[Value], unit: Requantizer) -> list[Value]:
+    def gates(self, pipeline: Pipeline, acc: list[Value], unit: Fold) -> list[Value]:
         folds = unit.folds if self.channels > 1 else 1
         fold = pipeline.count(folds, "channel") if folds > 1 else Const(0, 0)
         m_width = width_of(0, int(self.multiplier.max()))

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from amaranth import Cat, Const
+from amaranth import Cat, Const, Mux, signed
 
 from bittern.hw.ints import Ints, shape_of
 from bittern.hw.requant import Requant
+from bittern.hw.saturation import limits
 
 if TYPE_CHECKING:
     from amaranth import Value
 
     from bittern.hw.pipeline import Pipeline
-    from bittern.hw.requant import Requantizer
+    from bittern.hw.requant import Fold
 
 __all__ = ["Thresholds"]
 
@@ -83,36 +84,47 @@ class Thresholds(Requant):
         return sum(1 + (depth * (folds if self.channels > 1 else 1) > 1)
                    for depth in (1 << k for k in range(self.bits)))
 
-    def gates(self, pipeline: Pipeline, acc: list[Value], unit: Requantizer) -> list[Value]:
+    def gates(self, pipeline: Pipeline, acc: list[Value], unit: Fold) -> list[Value]:
         if self.is_sign:
             return [a >= 0 if self.lo == 0 else (a >= 0) + self.lo for a in acc]
-        element = shape_of(min(unit.lo, 0), unit.hi + 1) # one more is never reached
         count = (1 << self.bits) - 1
-        padded = np.full((self.channels, count), unit.hi + 1)
-        padded[:, :self.values.shape[1]] = self.values.clip(min(unit.lo, 0), unit.hi + 1)
+        padded = np.full((self.channels, count), unit.hi + 1) # one more is never reached
+        padded[:, :self.values.shape[1]] = self.values.clip(unit.lo, unit.hi + 1)
+        # Its negative fits where an accumulator does, but for a threshold that is always reached.
+        shape = shape_of(unit.lo, unit.hi)
+        width = shape.width + bool(padded.min() == limits(shape)[0])
+        words = -padded & ((1 << width) - 1)
+        lanes = range(n := len(acc))
+        fold: Value = Const(0, 0)
+        if self.channels > 1 and unit.folds > 1:
+            fold = pipeline.count(unit.folds, "channel")
         found: list[Value] = [Const(0, 0) for _ in acc]
-        folds = unit.folds if self.channels > 1 else 1
         for level in range(self.bits):
             # thresholds that halve what is left, for each outcome so far
-            middle = padded[:, (count >> level + 1)::(count + 1 >> level)]
-            reads = middle.shape[1] * folds > 1
-            words = middle & ((1 << element.width) - 1)
+            middle = words[:, (count >> level + 1)::(count + 1 >> level)]
             threshold: list[Value] = []
-            fold = pipeline.count(folds, f"level_{level}") if reads else Const(0, 0)
-            for k, outcome in enumerate(found):
-                lane = unit.lane(words, k)
-                table = np.zeros((len(lane), middle.shape[1]), dtype=np.int64)
-                table[:] = lane
-                threshold.append(pipeline.table(
-                    table.ravel().tolist(), element.width,
-                    Cat(outcome, fold) if folds > 1 else outcome, f"level_{level}_lane_{k}"))
-            n = len(acc)
-            if reads:
-                held = pipeline.stage([*acc, *found], f"read_{level}")
-                acc, found = held[:n], held[n:]
+            for k in lanes:
+                lane = unit.lane(middle, k) if len(fold) else middle[[k % self.channels]]
+                threshold.append(pipeline.table(lane.ravel().tolist(), width, Cat(found[k], fold),
+                                                f"level_{level}_lane_{k}"))
+            if middle.shape[1] > 1 or len(fold):
+                held = pipeline.stage([*acc, *found, fold], f"read_{level}")
+                acc, found, fold = held[:n], held[n:2 * n], held[-1]
             # the lowest bit of what was found comes last, so that it addresses the table
-            found = [Cat(a >= (t.as_signed() if element.signed else t), f)
-                     for a, t, f in zip(acc, threshold, found, strict=True)]
-            held = pipeline.stage([*acc, *found], f"compare_{level}")
-            acc, found = held[:n], held[n:]
+            found = [Cat(_reaches(acc[k], threshold[k], width), found[k]) for k in lanes]
+            held = pipeline.stage([*acc, *found, fold], f"compare_{level}")
+            acc, found, fold = held[:n], held[n:2 * n], held[-1]
         return [f + self.lo for f in found]
+
+
+def _reaches(acc: Value, negative: Value, width: int) -> Value:
+    """Return whether ``acc >= t``, from the `width` low bits of ``-t``.
+
+    The sum has no bit more than these: where it leaves them, the signs tell.
+    """
+    wide = (acc + Const(0, signed(width)))[:width]
+    total = (wide + negative)[:width]
+    # less half the range, an unsigned accumulator and its threshold are in two's complement
+    flip = not acc.shape().signed and width == len(acc)
+    a, n = wide[-1] ^ flip, negative[-1] ^ flip
+    return ~Mux(a == n, a, total[-1])

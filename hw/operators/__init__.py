@@ -5,18 +5,29 @@ from __future__ import annotations
 from bittern.hw.operators.booth import BoothProduct
 from bittern.hw.operators.clip import Clip, Wrap
 from bittern.hw.operators.constant_product import ConstantProduct
+from bittern.hw.operators.dsp_product import DspProduct
+from bittern.hw.operators.hard_sigmoid import HardSigmoid, HardSwish
+from bittern.hw.operators.leaky_relu import LeakyReLU
+from bittern.hw.operators.maximum import ArgMax, Maximum
 from bittern.hw.operators.operator import Function, Operate, Operator
 from bittern.hw.operators.packed_product import PackedProduct
+from bittern.hw.operators.plan import PlanSigmoid, PlanTanh
 from bittern.hw.operators.product import Product
+from bittern.hw.operators.requantized import Requantized
 from bittern.hw.operators.round_shift import RoundShift
+from bittern.hw.operators.table_function import TableFunction
 from bittern.hw.operators.table_product import TableProduct
 from bittern.hw.operators.truncated_product import TruncatedProduct
 
-__all__ = ["OPERATORS", "BoothProduct", "Clip", "ConstantProduct", "Function", "Operate",
-           "Operator", "PackedProduct", "Product", "RoundShift", "TableProduct", "TruncatedProduct",
-           "Wrap"]
+__all__ = [
+    "OPERATORS", "ArgMax", "BoothProduct", "Clip", "ConstantProduct", "DspProduct",
+    "Function", "HardSigmoid", "HardSwish", "LeakyReLU", "Maximum", "Operate", "Operator",
+    "PackedProduct", "PlanSigmoid", "PlanTanh", "Product", "Requantized", "RoundShift",
+    "TableFunction", "TableProduct", "TruncatedProduct", "Wrap",
+]
 
 OPERATORS: tuple[type[Operator], ...] = (
-    Product, Clip, Wrap, RoundShift, BoothProduct, TableProduct, ConstantProduct, PackedProduct,
-    TruncatedProduct,
+    Product, Clip, Wrap, RoundShift, BoothProduct, TableProduct, ConstantProduct,
+    PackedProduct, TruncatedProduct, Requantized, TableFunction, LeakyReLU, HardSigmoid,
+    HardSwish, PlanSigmoid, PlanTanh, DspProduct, ArgMax, Maximum,
 )

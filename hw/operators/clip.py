@@ -92,8 +92,8 @@ class Clip(Operator):
         if least < self.lo == ~self.hi and self.hi & self.hi + 1 == 0:
             return width - 1 + (self.shape.width - width) * 4 / 9
         # a compared bit below the lowest one of the bound matters no more
-        even = [b + b % 2 for b, tight in ((self.lo, self.lo > least), (self.hi, self.hi < greatest))
-                if tight]
+        tight = [b for b in (self.lo, self.hi) if b not in (least, greatest)]
+        even = [b + b % 2 for b in tight]
         return width + sum((self.shape.width - (b & -b).bit_length() + 1) / 3 for b in even if b)
 
     def bound(self, family: Family) -> tuple[float, str]:
