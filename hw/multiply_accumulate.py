@@ -77,8 +77,9 @@ class PackedMultiplyAccumulate(wiring.Component):
     """Two sums of products by one multiplier: ``o_k = w_k * x if clear else o_k + w_k * x``.
 
     Takes a word of two weights and an activation in every cycle and never stops. Products overlap
-    in the multiplier where they have more bits than it has room, see `Packing`. Latency :attr:`latency`:
-    the sums with the products of cycle t are on ``o0`` and ``o1`` in cycle ``t + latency``.
+    in the multiplier where they have more bits than it has room, see `Packing`. Latency
+    :attr:`latency`: the sums with the products of cycle t are on ``o0`` and ``o1`` in cycle
+    ``t + latency``.
 
     Parameters
     ----------

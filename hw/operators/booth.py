@@ -74,9 +74,9 @@ class BoothProduct(Operator):
         first, adders = _plan(a.shape(), b.shape())
         sign = a[-1] if a.shape().signed else Const(0, 1)
         # the bits of digits, the one below each of them, and one that extends b
-        bits = Cat(Const(0, 1), b[first:], b[-1] if b.shape().signed else Const(0, 1))
-        low = Cat(a[:first] & b[:first])
-        acc = Cat(*(x & b[0] for x in (*a[1:], sign) if first), Const(0, 1 - first))
+        bits: Value = Cat(Const(0, 1), b[first:], b[-1] if b.shape().signed else Const(0, 1))
+        low: Value = a[:first] & b[:first]
+        acc: Value = Cat(*(x & b[0] for x in (*a[1:], sign) if first), Const(0, 1 - first))
         acc = (acc ^ bits[2].replicate(len(acc))).as_signed()
         for k, width in enumerate(adders):
             below, bit, minus = bits[0], bits[1], bits[2]
@@ -101,18 +101,19 @@ class BoothProduct(Operator):
         return (low.as_signed() if self.outputs[0].signed else low,)
 
     def lut4(self, family: Family) -> float:
-        return min(_lut4(self.a, self.b, family), _lut4(self.b, self.a, family))
+        return _lut4(*((self.b, self.a) if self._swaps else (self.a, self.b)), family)
 
     def bound(self, family: Family) -> tuple[float, str]:
         return fan_in_bound(self.a, self.b)
 
     @classmethod
     def examples(cls) -> list[Self]:
-        widths = ((1, 1), (1, 3), (2, 2), (3, 2), (4, 4), (5, 3), (5, 5), (3, 7), (8, 8))
         kinds = ((unsigned, unsigned), (signed, signed), (signed, unsigned), (unsigned, signed))
-        return [cls(kind(n), other(m), registers)
-                for n, m in widths for kind, other in kinds for registers in (False, True)
-                if not registers or (n, m) in {(1, 3), (5, 3), (8, 8)}]
+        combinational = [cls(kind(n), other(m)) for n, m in ((1, 1), (1, 3), (2, 2), (4, 4), (5, 3),
+                                                             (3, 7)) for kind, other in kinds]
+        return [*combinational, *(cls(kind(8), other(8)) for kind, other in kinds[:2]),
+                *(cls(kind(5), other(3), registers=True) for kind, other in kinds),
+                cls(signed(8), signed(8), registers=True)]
 
     @classmethod
     def points(cls) -> list[Self]:
@@ -138,11 +139,11 @@ def _plan(a: Shape, b: Shape) -> tuple[int, list[int]]:
 
 def _lut4(a: Shape, b: Shape, family: Family) -> float:
     first, adders = _plan(a, b)
-    total = first * a.width + sum(a.width + 4 + adder_lut4(bits, family) for bits in adders)
+    total: float = first * a.width + sum(a.width + 4 + adder_lut4(bits, family) for bits in adders)
     if family is not Family.ICE40: # nothing inverts behind the adders
         total += 2 * (len(adders) - 1) + b.signed * adders[-1]
     if family is Family.ECP5: # the adders take the first row, and what inverts before them
         total -= first * a.width + len(adders) + 3
     if family is Family.GOWIN:
-        total += sum(adders[:-1]) - 3 * len(adders)
+        total += sum(adders[:-1]) - 1.5 * len(adders)
     return total

@@ -91,10 +91,10 @@ class ConstantProduct(Operator):
 
     @classmethod
     def examples(cls) -> list[Self]:
-        constants = (0, 1, 2, 3, -1, -3, 5, 11, -20, 45, 85, -107, 119, 173, 255, 641, -1000, 3855,
-                     46341, -65535)
-        return [cls(shape, c) for shape in (unsigned(1), unsigned(5), signed(4), signed(1))
-                for c in constants] + [cls(unsigned(8), 173), cls(signed(8), -107)]
+        small = [cls(shape, c) for shape in (unsigned(5), signed(4))
+                 for c in (0, 1, 2, -1, -3, 45, 119, -1000)]
+        return [*small, cls(unsigned(1), 7), cls(signed(1), 5), cls(signed(1), -1),
+                cls(unsigned(4), 46341), cls(unsigned(8), 173), cls(signed(8), -107)]
 
     @classmethod
     def points(cls) -> list[Self]:

@@ -156,11 +156,12 @@ class Product(Operator):
 
     @classmethod
     def examples(cls) -> list[Self]:
-        widths = ((1, 1), (1, 3), (2, 2), (3, 2), (4, 4), (5, 3), (5, 5), (3, 7), (8, 8))
         kinds = ((unsigned, unsigned), (signed, signed), (signed, unsigned), (unsigned, signed))
-        return [cls(kind(n), other(m), registers)
-                for n, m in widths for kind, other in kinds for registers in (False, True)
-                if not registers or (n, m) in {(1, 3), (5, 3), (8, 8)}]
+        combinational = [cls(kind(n), other(m)) for n, m in ((1, 1), (1, 3), (2, 2), (4, 4), (5, 3),
+                                                             (3, 7)) for kind, other in kinds]
+        return [*combinational, *(cls(kind(8), other(8)) for kind, other in kinds[:2]),
+                *(cls(kind(5), other(3), registers=True) for kind, other in kinds),
+                cls(signed(8), signed(8), registers=True)]
 
     @classmethod
     def points(cls) -> list[Self]:

@@ -153,11 +153,11 @@ class TruncatedProduct(Operator):
     @classmethod
     def examples(cls) -> list[Self]:
         kinds = ((unsigned, unsigned), (signed, signed), (signed, unsigned), (unsigned, signed))
-        return [cls(kind(n), other(m), drop, variable, registers)
-                for n, m, drops in ((2, 2, (1,)), (4, 4, (1, 2, 3)), (5, 3, (2,)), (3, 6, (1, 2)),
-                                    (8, 8, (4, 7)))
-                for drop in drops for kind, other in kinds for variable in (False, True)
-                for registers in ((False, True) if (n, drop) == (8, 7) else (False,))]
+        small = [cls(kind(n), other(m), drop, variable)
+                 for n, m, drop in ((2, 2, 1), (4, 4, 3), (5, 3, 2), (3, 6, 1))
+                 for kind, other in kinds for variable in (False, True)]
+        return [*small, *(cls(signed(8), kind(8), 7, variable, registers=True)
+                          for kind in (signed, unsigned) for variable in (False, True))]
 
     @classmethod
     def points(cls) -> list[Self]:
