@@ -82,7 +82,8 @@ class Board(Device):
     def pins(self) -> list[str]: # noqa: D102
         if self.family is not Family.GOWIN:
             return super().pins()
-        ports = [io for resource in self.platform().resources.values() for io in resource.ios]
+        ports: list[Any] = [io for resource in self.platform().resources.values()
+                            for io in resource.ios]
         return [name for port in ports if isinstance(port, Pins) for name in port.names]
 
     def target(self, clock_mhz: float | None = None) -> Target:
@@ -90,4 +91,5 @@ class Board(Device):
         has = self.resources
         return Target(self.title, has.lut4, has.bram, has.dsp, has.bram_bits, has.bram_width,
                       self.clock_mhz if clock_mhz is None else clock_mhz,
-                      ff_in_lut=self.family is Family.ICE40)
+                      ff_in_lut=self.family is Family.ICE40,
+                      dsp_width=16 if self.family is Family.ICE40 else 18)

@@ -17,6 +17,8 @@ class Target:
         Of the board or device.
     lut4, bram, dsp : int
         Sites, blocks and multipliers there are.
+    dsp_width : int
+        Bits of the factors of a multiplier.
     bram_bits, bram_width : int
         Bits of a block, and of the widest word it reads in a cycle.
     clock_mhz : float
@@ -32,6 +34,7 @@ class Target:
     bram_width: int
     clock_mhz: float
     ff_in_lut: bool = False
+    dsp_width: int = 18
 
     def blocks(self, depth: int, width: int) -> int:
         """Return the blocks of a memory: of the shapes a block can have, those that need fewest."""
@@ -47,7 +50,8 @@ class Target:
 class Cost:
     """4-input LUTs (carry cells included), flip-flops, block memories (depth, width), multipliers.
 
-    Of the flip-flops, `bare` ones have no LUT before them.
+    Of the flip-flops, `bare` ones have no LUT before them. The multipliers take factors of `port`
+    bits.
     """
 
     lut4: int = 0
@@ -55,10 +59,11 @@ class Cost:
     memories: tuple[tuple[int, int], ...] = ()
     bare: int = 0
     dsp: int = 0
+    port: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.lut4 + other.lut4, self.ff + other.ff, self.memories + other.memories,
-                    self.bare + other.bare, self.dsp + other.dsp)
+                    self.bare + other.bare, self.dsp + other.dsp, max(self.port, other.port))
 
     def sites(self, target: Target) -> int:
         """Return the sites of LUTs on `target`."""

@@ -232,7 +232,8 @@ class Prices:
 
     def weight(self, cost: Cost, target: Target) -> float:
         """Return what `cost` amounts to, in LUTs."""
-        dsp = self.dsp * target.lut4 / target.dsp if target.dsp else SLOW
+        able = target.dsp and cost.port <= target.dsp_width
+        dsp = self.dsp * target.lut4 / target.dsp if able else SLOW
         return (cost.sites(target) + 0.25 * cost.ff + dsp * cost.dsp
                 + self.block * target.lut4 / target.bram * cost.blocks(target))
 
@@ -336,23 +337,22 @@ def choices(plan: Plan, node: Node, target: Target) -> list[Choice]:
     prices, taken = Prices(), plan.folds[node.name]
     found = []
     for name, unit in layer.units.items():
-        if name == taken.format:
-            fold = taken
-        else:
-            needs = {fold: unit.cycles(fold) for fold in unit.folds()}
-            least = min(needs.values())
-            fold = min((f for f, n in needs.items() if n <= max(plan.steps, least)
-                        and n * HASTE >= max(plan.steps, least)),
-                       key=lambda f: prices.weight(layer.cost(f, *xs), target),
-                       default=min(needs, key=lambda f: needs[f]))
-        found.append(Choice(unit, fold, unit.cycles(fold), layer.cost(fold, *xs), fold == taken))
+        needs = {fold: unit.cycles(fold) for fold in unit.folds(xs[0].element)}
+        if not needs:
+            continue
+        wanted = max(plan.steps, min(needs.values()))
+        fold = taken if name == taken.format else min(
+            (f for f, n in needs.items() if wanted / HASTE <= n <= wanted),
+            key=lambda f: prices.weight(layer.cost(f, *xs), target))
+        found.append(Choice(unit, fold, needs[fold], layer.cost(fold, *xs), fold == taken))
     return sorted(found, key=lambda c: (not c.taken, prices.weight(c.cost, target)))
 
 
 def fits(plan: Plan, target: Target) -> bool:
     """Return whether `plan` is estimated to fill no more of `target` than can be routed well."""
     return (plan.cost.sites(target) <= FULL * target.lut4
-            and plan.cost.blocks(target) <= target.bram and plan.cost.dsp <= target.dsp)
+            and plan.cost.blocks(target) <= target.bram and plan.cost.dsp <= target.dsp
+            and plan.cost.port <= target.dsp_width)
 
 
 def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:

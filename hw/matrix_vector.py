@@ -19,12 +19,12 @@ from bittern.hw.stream import Queue, lanes, transfers
 if TYPE_CHECKING:
     from amaranth.lib import stream
 
-    from bittern.hw.formats.format import Format
+    from bittern.hw.formats.tile import Term, TileFormat
 
 __all__ = ["MatrixVectorUnit", "ProductCost", "delay_of", "products_of", "store_of", "tree_of"]
 
 
-def delay_of(fmt: Format, x_width: int, simd: int, *, in_folds: int, out_folds: int) -> int:
+def delay_of(fmt: TileFormat, x_width: int, simd: int, *, in_folds: int, out_folds: int) -> int:
     """Return the cycles from a step to its sum: inputs, products, tree and accumulator.
 
     Where inputs are kept for several groups of outputs, a register of their buffer adds one.
@@ -44,27 +44,30 @@ def store_of(delay: int, in_folds: int) -> int:
 
 @dataclass(frozen=True)
 class ProductCost:
-    """Estimated resources of one product, up to the terms that the tree adds."""
+    """Estimated resources of the products of a tile, up to the terms that the tree adds."""
 
     latency: int
     lut4: int
     ff: int
-    dsp: float
 
 
 @lru_cache(maxsize=4096)
-def products_of(fmt: Format, x_width: int) -> ProductCost:
-    """Return what one of the products of a lane takes."""
-    code, x = Signal(fmt.width), Signal(x_width)
-    stages = draft(lambda stages: fmt.products(stages, [code] * fmt.pack, x, "term"))
-    return ProductCost(stages.latency, fmt.lut4(x_width), -(-stages.ff // fmt.pack), fmt.dsp)
+def products_of(fmt: TileFormat, x_width: int) -> ProductCost:
+    """Return what the products of a tile take."""
+    stages = draft(lambda stages: _tile(fmt, x_width, stages))
+    return ProductCost(stages.latency, fmt.lut4(x_width), stages.ff)
 
 
 @lru_cache(maxsize=4096)
-def tree_of(fmt: Format, x_width: int, simd: int) -> Sum:
-    """Return the tree that adds up `simd` products, for its latency and size."""
-    terms = fmt.times(Signal(fmt.operand_width), Signal(x_width))
-    return add_tree(terms * simd, name="sum")
+def tree_of(fmt: TileFormat, x_width: int, simd: int) -> Sum:
+    """Return the tree that adds up the products of `simd` inputs, for its latency and size."""
+    terms: list[Term] = []
+    draft(lambda stages: terms.extend(_tile(fmt, x_width, stages)[0]))
+    return add_tree(terms * (simd // fmt.columns), name="sum")
+
+
+def _tile(fmt: TileFormat, x_width: int, stages: Stages) -> list[list[Term]]:
+    return fmt.multiply_tiles(stages, [Signal(fmt.width)], [Signal(x_width)] * fmt.columns, "term")
 
 
 class MatrixVectorUnit(wiring.Component):
@@ -87,14 +90,15 @@ class MatrixVectorUnit(wiring.Component):
     ----------
     weights : array ``(outputs, inputs)``
     bias : array ``(outputs,)``
-    fmt : Format
+    fmt : TileFormat
         Holds all of `weights`.
     x : Shape
         Of an input.
     lo, hi : int
         Bounds of the results.
     pe, simd : int
-        Outputs and inputs of a step; they need not divide the numbers of outputs and inputs.
+        Outputs and inputs of a step; they need not divide the numbers of outputs and inputs, but
+        `simd` is a multiple of the inputs of a tile of `fmt`.
     block : bool
         Whether weights shall be in block RAM or in LUTs.
 
@@ -107,7 +111,7 @@ class MatrixVectorUnit(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, weights: Ints, bias: Ints, fmt: Format, *, x: Shape, lo: int, hi: int,
+    def __init__(self, weights: Ints, bias: Ints, fmt: TileFormat, *, x: Shape, lo: int, hi: int,
                  pe: int, simd: int, block: bool = True) -> None:
         outputs, inputs = weights.shape
         if not (1 <= pe <= outputs and 1 <= simd <= inputs):
@@ -116,12 +120,22 @@ class MatrixVectorUnit(wiring.Component):
         self.fmt, self.x, self.pe, self.simd, self.block = fmt, x, pe, simd, block
         self.inputs = inputs
         self.in_folds, self.out_folds = transfers(inputs, simd), transfers(outputs, pe)
-        padded = np.full((self.out_folds * pe, self.in_folds * simd), fmt.pad)
-        padded[:outputs, :inputs] = fmt.encode(weights)
-        constant = bias + fmt.correction(padded[:outputs], x.width).sum(axis=1)
+        if simd % fmt.columns:
+            raise ValueError(f"simd must be a multiple of {fmt.columns}, the inputs of a tile of "
+                             f"format {fmt.name!r}, not {simd}")
+        self.tiles = transfers(pe, fmt.rows), simd // fmt.columns # of a step
+        padded = np.full((self.out_folds, self.tiles[0] * fmt.rows, self.in_folds * simd), fmt.fill)
+        for k, group in enumerate(padded):
+            rows = weights[k * pe:(k + 1) * pe]
+            group[:len(rows), :inputs] = rows
+        codes = fmt.encode_tiles(padded.reshape(
+            self.out_folds, self.tiles[0], fmt.rows, -1, fmt.columns).swapaxes(2, 3))
+        lacks = fmt.correct_tiles(codes, x.width).sum(axis=2).reshape(self.out_folds, -1)
+        constant = bias + lacks[:, :pe].reshape(-1)[:outputs]
         if x.signed:
             constant -= weights.sum(axis=1) << (x.width - 1)
-        self.codes = padded.reshape(self.out_folds, pe, self.in_folds, simd).swapaxes(1, 2)
+        self.codes = codes.reshape(self.out_folds, self.tiles[0], self.in_folds, self.tiles[1]
+                                   ).swapaxes(1, 2)
         self.bias = np.zeros((self.out_folds, pe), dtype=np.int64)
         self.bias.flat[:outputs] = constant
         self.acc = shape_of(lo, hi)
@@ -164,9 +178,11 @@ class MatrixVectorUnit(wiring.Component):
         if self.fmt.masks: # lanes beyond the inputs in the last step of a row
             used = self.inputs - (self.in_folds - 1) * self.simd
             x[used:] = [Mux(last_in, 0, v)[:self.x.width] for v in x[used:]]
-        # products of one input by the weights of all outputs
-        products = [self.fmt.products(Stages(m), codes[s::self.simd], v, f"term_{s}")
-                    for s, v in enumerate(x)]
+        # products of the inputs of a tile by the weights of all outputs
+        columns = self.fmt.columns
+        products = [self.fmt.multiply_tiles(Stages(m), codes[s::self.tiles[1]],
+                                            x[s * columns:(s + 1) * columns], f"term_{s}")
+                    for s in range(self.tiles[1])]
         sums = []
         for p in range(self.pe):
             sums.append(add_tree([term for lane in products for term in lane[p]], name=f"sum_{p}"))
@@ -223,9 +239,9 @@ class MatrixVectorUnit(wiring.Component):
         clock to the output of a block it takes long, and now nothing else does in that cycle.
         """
         width = self.fmt.width
-        frame = self.codes.reshape(-1, self.pe * self.simd)
+        frame = self.codes.reshape(self._steps, -1)
         words = [sum(int(c) << (j * width) for j, c in enumerate(row)) for row in frame]
-        word: Value = Const(words[0], self.pe * self.simd * width)
+        word: Value = Const(words[0], frame.shape[1] * width)
         primed: Value = Const(1)
         if self._steps > 1:
             if self.block:
@@ -242,7 +258,7 @@ class MatrixVectorUnit(wiring.Component):
             if self.block:
                 word = Signal.like(port.data, name="codes", reset_less=True)
                 m.d.sync += word.eq(port.data)
-        return [word[j * width:(j + 1) * width] for j in range(self.pe * self.simd)], primed
+        return [word[j * width:(j + 1) * width] for j in range(frame.shape[1])], primed
 
     def _replay(self, m: Module, *, may: Value, promised: Value, take: Value, x: Value,
                 last_in: Value) -> None:

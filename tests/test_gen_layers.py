@@ -27,12 +27,21 @@ def test_the_output_is_within_its_type(layer, xs):
     layer.infer(*xs).check(y)
 
 
+def some(folds):
+    """All folds of the first format, of the others the narrowest, one between and the widest."""
+    by_format = {}
+    for fold in folds:
+        by_format.setdefault(fold.format, []).append(fold)
+    first, *others = by_format.values()
+    return first + [fold for own in others for fold in {own[0], own[len(own) // 2], own[-1]}]
+
+
 @pytest.mark.parametrize(("layer", "xs"), EXAMPLES, ids=IDS)
-def test_hardware_equals_golden_for_every_fold(layer, xs):
+def test_hardware_equals_golden(layer, xs):
     data = [corners_and_random(x, seed) for seed, x in enumerate(xs)]
     y_type = layer.infer(*xs)
     golden = layer.golden(*data)
-    for fold in layer.folds(*xs):
+    for fold in some(layer.folds(*xs)):
         dut = layer.build(fold, *xs)
         names = ["i"] if len(xs) == 1 else [f"i{k}" for k in range(len(xs))]
         sent = {}

@@ -50,7 +50,8 @@ def keep(share: float, block: int) -> Callable[[Floats], Floats]:
     def project(w: Floats) -> Floats:
         inputs, outputs = w.shape
         size = np.abs(w.reshape(inputs // block, block, outputs)).sum(1)
-        kept = size >= np.quantile(size, 1 - share)
+        rank = size.ravel().argsort(kind="stable").argsort().reshape(size.shape)
+        kept = rank >= (1 - share) * size.size
         return np.rint(w) * np.repeat(kept, block, axis=0)
     return project
 
@@ -81,7 +82,7 @@ KINDS: dict[str, Callable[[Floats], Floats]] = {
 class Small(Config):
     """One hidden layer; weights of 8 bits."""
 
-    sizes: tuple[int, ...] = (64, 64, 10)
+    sizes: tuple[int, ...] = (64, 128, 10)
     weight_bits: int = 8
     weight_scales: tuple[float, ...] = (2.0**-7, 2.0**-6)
     epochs: int = 100

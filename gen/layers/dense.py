@@ -67,7 +67,7 @@ class Dense(Layer):
         return x @ self.weights.T + self.bias
 
     def folds(self, *xs: Tensor) -> list[Fold]:
-        return [fold for unit in self.units.values() for fold in unit.folds()]
+        return [fold for unit in self.units.values() for fold in unit.folds(xs[0].element)]
 
     def build(self, fold: Fold, *xs: Tensor) -> wiring.Component:
         (x,) = xs

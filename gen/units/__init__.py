@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bittern.gen.units.dense import DenseUnit
+from bittern.gen.units.sparse import SparseUnit
 from bittern.gen.units.unit import Unit
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNITS", "Unit", "check_format", "find_units"]
 
-UNITS: tuple[type[Unit], ...] = (DenseUnit,)
+UNITS: tuple[type[Unit], ...] = (DenseUnit, SparseUnit)
 
 
 def find_units(weights: Ints) -> dict[str, Unit]:

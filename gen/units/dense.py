@@ -9,7 +9,7 @@ from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold
 from bittern.gen.timing import Steps
 from bittern.gen.units.unit import Unit
-from bittern.hw.formats import FORMATS, Format
+from bittern.hw.formats import FORMATS, TILES, TileFormat
 from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of, products_of, store_of, tree_of
 from bittern.hw.stream import transfers
 
@@ -29,7 +29,7 @@ class DenseUnit(Unit):
     """Products with all weights, as codes of a format; see :class:`MatrixVectorUnit`."""
 
     weights: Ints
-    fmt: Format
+    fmt: TileFormat
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -37,25 +37,35 @@ class DenseUnit(Unit):
 
     @classmethod
     def names(cls) -> list[str]:
-        return [kind.name for kind in FORMATS]
+        return [kind.name for kind in (*FORMATS, *TILES)]
 
     @classmethod
     def find(cls, weights: Ints) -> list[Self]:
-        return [cls(weights, fmt) for kind in FORMATS if (fmt := kind.find(weights))]
+        return [cls(weights, fmt) for kind in (*FORMATS, *TILES) if (fmt := kind.find(weights))]
 
     @property
     def bits(self) -> int:
-        return self.weights.size * self.fmt.width
+        (outputs, inputs), fmt = self.weights.shape, self.fmt
+        return transfers(outputs, fmt.rows) * transfers(inputs, fmt.columns) * fmt.width
 
     @property
     def how(self) -> str:
-        return f"{self.fmt.width} bit"
+        rows, columns = self.fmt.rows, self.fmt.columns
+        return f"{self.fmt.width} bit" + f" for {rows}x{columns}" * (rows * columns > 1)
 
-    def folds(self) -> list[Fold]:
+    def folds(self, x: Shape) -> list[Fold]:
+        if not self.fmt.takes(x.width):
+            return []
         # of the lanes that take the same number of steps, the fewest
         pes, simds = ({transfers(n, transfers(n, k)) for k in range(1, n + 1)}
                       for n in self.weights.shape)
+        columns, inputs = self.fmt.columns, self.weights.shape[1]
+        simds = {min(transfers(simd, columns) * columns, inputs // columns * columns)
+                 for simd in simds}
         return [Fold(pe, simd, self.name) for pe in sorted(pes) for simd in sorted(simds)]
+
+    def _tiles(self, fold: Fold) -> int:
+        return transfers(fold.pe, self.fmt.rows) * (fold.simd // self.fmt.columns)
 
     def _folds(self, fold: Fold) -> tuple[int, int]:
         outputs, inputs = self.weights.shape
@@ -84,7 +94,7 @@ class DenseUnit(Unit):
 
     def _memory(self, fold: Fold) -> tuple[int, int]:
         in_folds, out_folds = self._folds(fold)
-        return in_folds * out_folds, fold.pe * fold.simd * self.fmt.width
+        return in_folds * out_folds, self._tiles(fold) * self.fmt.width
 
     def _in_blocks(self, fold: Fold) -> bool:
         depth, width = self._memory(fold)
@@ -93,13 +103,13 @@ class DenseUnit(Unit):
     def cost(self, fold: Fold, x: Shape, acc_width: int) -> Cost:
         in_folds, out_folds = self._folds(fold)
         product, tree = products_of(self.fmt, x.width), tree_of(self.fmt, x.width, fold.simd)
-        lanes = fold.pe * fold.simd
+        tiles = self._tiles(fold)
         adder = acc_width * (2 if in_folds > 1 else 1)
         replays = in_folds > 1 and out_folds > 1
         kept = store_of(self._delay(fold, x), in_folds)
         depth, width = self._memory(fold)
         inputs = fold.simd * x.width
-        lut = (lanes * product.lut4 + fold.pe * (tree.lut4 + adder)
+        lut = (tiles * product.lut4 + fold.pe * (tree.lut4 + adder)
                + rom_lut(out_folds, fold.pe * acc_width) + 20)
         bare = inputs + fold.pe * max(tree.ff - tree.lut4, 0)
         memories: tuple[tuple[int, int], ...] = ()
@@ -111,8 +121,8 @@ class DenseUnit(Unit):
             lut, bare = lut + fold.pe * acc_width, bare + fold.pe * acc_width
         else:
             memories += ((kept, fold.pe * acc_width),)
-        ff = lanes * product.ff + fold.pe * (tree.ff + 2 * acc_width) + bare + 40
+        ff = tiles * product.ff + fold.pe * (tree.ff + 2 * acc_width) + bare + 40
         if replays:
             lut += 30
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x.width),)
-        return Cost(lut, ff, memories, bare, dsp=-(-fold.pe // self.fmt.pack) * fold.simd if product.dsp else 0)
+        return Cost(lut, ff, memories, bare, dsp=tiles * self.fmt.dsp, port=self.fmt.port)

@@ -47,8 +47,8 @@ class Unit(ABC):
         """Say how the weights are stored, in a few words."""
 
     @abstractmethod
-    def folds(self) -> list[Fold]:
-        """Return the foldings it can have."""
+    def folds(self, x: Shape) -> list[Fold]:
+        """Return the foldings it can have for inputs of shape `x`, none if it cannot take these."""
 
     @abstractmethod
     def cycles(self, fold: Fold) -> int:

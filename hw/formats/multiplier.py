@@ -38,6 +38,10 @@ class Multiplier(Format):
     masks = False
     dsp = 1
 
+    @property
+    def port(self) -> int:  # type: ignore[override]
+        return self.width
+
     def __post_init__(self) -> None:
         if not 2 <= self.width <= 18:
             raise ValueError(f"width must be in 2..18, not {self.width}")

@@ -22,7 +22,7 @@ class CompressedRow(Listed):
     Source: compressed sparse rows, e.g. Y. Saad, "SPARSKIT" (1994).
     """
 
-    name = "compressed row"
+    name = "compressed-row"
     relative = False
 
     @classmethod

@@ -20,7 +20,7 @@ class RelativeIndex(Listed):
     since all inputs are at hand, and needs one accumulator.
     """
 
-    name = "relative index"
+    name = "relative-index"
     relative = True
 
     @classmethod

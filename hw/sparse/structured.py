@@ -43,7 +43,7 @@ class Structured(SparseCode):
     n: int
     m: int
 
-    name = "n of m"
+    name = "n-of-m"
 
     def __post_init__(self) -> None:
         super().__post_init__()
