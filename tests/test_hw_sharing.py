@@ -117,9 +117,9 @@ def test_a_table_is_found_from_the_weights():
 
 
 @pytest.mark.parametrize("stall", [0, 0.3])
-@pytest.mark.parametrize(("outputs", "inputs", "pe", "simd"), [
-    (5, 7, 1, 1), (3, 5, 2, 3), (2, 3, 2, 3), (4, 8, 1, 4), (1, 1, 1, 1), (3, 4, 3, 2)])
-@pytest.mark.parametrize("signs", [False, True])
+@pytest.mark.parametrize(("outputs", "inputs", "pe", "simd", "signs"), [
+    (5, 7, 1, 1, True), (3, 5, 2, 3, True), (4, 8, 1, 4, False), (2, 3, 2, 3, False),
+    (1, 1, 1, 1, True)])
 def test_hashed_weights_come_frame_after_frame(outputs, inputs, pe, simd, signs, stall):
     values = np.random.default_rng(inputs).integers(-128, 128, 8)
     spec = Hashed(outputs, inputs, tuple(values.tolist()), seed=pe, signs=signs)
@@ -236,18 +236,19 @@ def multiply(dut, x, *, seed, stall):
     return np.array(result.outputs).reshape(frames, -1), result.stamps
 
 
+@pytest.mark.parametrize("serial", [False, True])
 @pytest.mark.parametrize("x", [unsigned(3), signed(4)], ids=str)
-@pytest.mark.parametrize("values", [[-1, 1], [0, 0, 0, 7], [0, 3, -5], [0, 12, -100, 77, 3],
+@pytest.mark.parametrize("values", [[-1, 1], [0, 0, 0, 7], [0, 12, -100, 77, 3],
                                     [0, 0, 0, 0, -8, 5, 1, 30000]], ids=str)
-def test_factorised_products_equal_golden_under_stalls(values, x):
+def test_factorised_products_equal_golden_under_stalls(values, x, serial):
     rng = np.random.default_rng(len(values))
-    for outputs, inputs, lanes, simd in [(5, 7, 1, 1), (5, 7, 2, 3), (4, 9, 4, 9), (3, 2, 2, 2)]:
+    for outputs, inputs, lanes, simd in [(5, 7, 1, 1), (5, 7, 2, 3), (4, 9, 4, 9), (1, 2, 1, 2)]:
         weights = rng.choice(values, (outputs, inputs))
         if 0 in values:
-            weights[1] = 0
+            weights[outputs // 2] = 0
         bias = rng.integers(-40, 40, outputs)
-        dut, lo, hi = unit(weights, bias, x, lanes=lanes, simd=simd)
-        data = rng.integers(lo, hi + 1, (4, inputs))
+        dut, lo, hi = unit(weights, bias, x, lanes=lanes, simd=simd, serial=serial)
+        data = rng.integers(lo, hi + 1, (3, inputs))
         data[0], data[1] = lo, hi
         y, _ = multiply(dut, data, seed=lanes, stall=0.3)
         assert np.array_equal(y[:, :outputs], data @ weights.T + bias), (lanes, simd)
@@ -265,6 +266,22 @@ def test_an_input_a_cycle_and_lane(lanes, simd):
     lengths = np.count_nonzero(weights, axis=1).clip(min=1)
     assert lengths.sum() / lanes <= dut.steps <= 1.2 * lengths.sum() / lanes + 3
     assert sum(dut.schedule.gives) == dut.out_folds
+
+
+def test_serial_products_of_groups_that_are_long_enough_take_no_longer():
+    rng = np.random.default_rng(3)
+    weights = np.repeat([[0, 3, -5, 11]], 8, axis=1)
+    weights = np.array([rng.permutation(weights[0]) for _ in range(4)])
+    units = [unit(weights, np.zeros(4, dtype=int), signed(4), lanes=2, simd=4, serial=serial)[0]
+             for serial in (False, True)]
+    assert [u.steps for u in units] == [48, 48]
+    assert units[1].code.least == 1
+    short = weights.copy()
+    short[short == 11] = 3
+    short[:, 0] = 11 # alone in its group, where a weight has three digits
+    dut = unit(short, np.zeros(4, dtype=int), signed(4), lanes=2, simd=4, serial=True)[0]
+    assert dut.code.least == dut.lane.digits == 3
+    assert dut.steps == dut.schedule.lengths.sum() / 2
 
 
 def test_groups_are_decoded():
@@ -293,5 +310,8 @@ def test_factorised_checks_its_parameters():
     with pytest.raises(ValueError, match="cannot hold the weight"):
         unit(weights, np.zeros(2, dtype=int), unsigned(2), lanes=1, simd=1,
              fmt=Digits.find(np.array([1])))
+    with pytest.raises(ValueError, match="fmt must be None where serial is set, not 'digits'"):
+        unit(weights, np.zeros(2, dtype=int), unsigned(2), lanes=1, simd=1, serial=True,
+             fmt=Digits.find(weights))
     with pytest.raises(ValueError, match=r"no format holds weights of 1\.\.400000"):
         unit(np.array([[1, 400000]]), np.zeros(1, dtype=int), unsigned(2), lanes=1, simd=1)

@@ -69,12 +69,12 @@ def dense(kind: type[Codebook | Digits], kinds: int) -> MatrixVectorUnit:
                             pe=2, simd=4)
 
 
-def factorised(kinds: int) -> FactorisedMatrixVectorUnit:
+def factorised(kinds: int, *, serial: bool) -> FactorisedMatrixVectorUnit:
     """Return a unit of four lanes, of weights half of which are zero."""
     weights = matrix(kinds, 32, 256, 0.5)
     most = int(np.abs(weights).sum(1).max()) << 7
     return FactorisedMatrixVectorUnit(weights, np.zeros(32, dtype=np.int64), x=X, lo=-most,
-                                      hi=most, lanes=4, simd=4)
+                                      hi=most, lanes=4, simd=4, serial=serial)
 
 
 def hashed(entries: int) -> Hashed:
@@ -83,9 +83,9 @@ def hashed(entries: int) -> Hashed:
 
 
 def symbols(kinds: int) -> Ints:
-    """Return 4096 symbols, some of which are much rarer than others."""
+    """Return 4096 symbols, as weights have them: around zero, with a Laplace distribution."""
     rng = np.random.default_rng(kinds)
-    found = rng.choice(kinds, 4096, p=rng.dirichlet(np.full(kinds, 0.6)))
+    found = np.round(rng.laplace(kinds / 2, kinds / 24, 4096)).astype(np.int64).clip(0, kinds - 1)
     found[:kinds] = np.arange(kinds)
     return found
 
@@ -98,8 +98,10 @@ def huffman(kinds: int, limit: int) -> HuffmanStream:
 POINTS = [
     *(Point("Matrix-vector unit, codebook", f"{kinds} values of int8, int8 inputs, 2 x 4 products",
             partial(dense, Codebook, kinds), partial(dense, Digits, kinds)) for kinds in (4, 16)),
-    *(Point("Matrix-vector unit, factorised", f"{kinds} values of int8, int8 inputs, 4 lanes",
-            partial(factorised, kinds)) for kinds in (3, 15)),
+    *(Point("Matrix-vector unit, factorised",
+            f"{kinds} values of int8, int8 inputs, 4 lanes, a {per} a cycle",
+            partial(factorised, kinds, serial=serial))
+      for kinds in (3, 15) for serial, per in ((False, "product"), (True, "digit"))),
     *(Point(CELL, f"hashed, {entries} entries of int8, 64 x 64",
             partial(HashedStream, hashed(entries)),
             partial(NaiveStream, hashed(entries).weights, signed(8))) for entries in (16, 256)),

@@ -7,8 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth import Cat, Const, Module, Mux, Signal, unsigned
+from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import Out
 
 from bittern.hw.ints import Ints, shape_of
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Hashed", "HashedStream"]
 
 SBOX = (12, 5, 6, 11, 9, 0, 10, 13, 3, 14, 15, 8, 4, 7, 1, 2)
+SMALL = 512
+"""Bits of a table that is in LUTs."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +207,15 @@ class HashedStream(wiring.Component):
         numbers = [self.spec.gates(m, row, column) for row in rows for column in columns]
         hashed = stages.stage([v for pair in numbers for v in pair], "hash")
         words = [v & (1 << self.element.width) - 1 for v in self.spec.table]
-        values = [stages.table(words, self.element.width, entry, f"table_{k}")
-                  for k, entry in enumerate(hashed[::2])]
+        values, style = [], "block" if len(words) * self.element.width > SMALL else "logic"
+        for k, entry in enumerate(hashed[::2]):
+            store: memory.Memory = memory.Memory(
+                shape=unsigned(self.element.width), depth=len(words), init=words,
+                attrs={"rom_style": style})
+            m.submodules[f"table_{k}"] = store
+            port = store.read_port()
+            m.d.comb += [port.addr.eq(entry), port.en.eq(step)]
+            values.append(port.data)
         minus = stages.stage(hashed[1::2], "minus")
         weights = stages.stage([(Mux(s, ~v, v) + s)[:self.element.width] if self.spec.signs else v
                                 for v, s in zip(values, minus, strict=True)], "weight")

@@ -247,19 +247,19 @@ class HuffmanStream(wiring.Component):
 
     def _symbol(self, stages: Stages, window: Value, length: Value) -> Value:
         """Return the symbol: its place among those of its length, and where these begin."""
-        order = self.spec.order
-        window, length = stages.stage([window, length], "code")
+        limit, order = self.spec.limit, self.spec.order
+        unused = (limit - length)[:limit.bit_length()] # bits of the window
+        window, unused = stages.stage([window, unused], "code")
         places = range(len(order))
         width = max((len(order) - 1).bit_length(), 1)
-        place: Value = Const(0, width)
         begin: Value = Const(0, width)
-        for n in sorted({self.spec.lengths[s] for s in order}):
-            first = next(k for k in places if self.spec.lengths[order[k]] == n)
-            code = Cat(reversed(window[:n]))
-            own = (Cat(code, Const(0, width))[:width],
-                   Const((first - self.spec.codes[order[first]]) % (1 << width), width))
-            place, begin = (Mux(length == n, a, b)
-                            for a, b in zip(own, (place, begin), strict=True))
+        for k in reversed(places):
+            n = self.spec.lengths[order[k]]
+            if not k or n != self.spec.lengths[order[k - 1]]:
+                first = Const((k - self.spec.codes[order[k]]) % (1 << width), width)
+                begin = Mux(unused == limit - n, first, begin)
+        code = Cat(reversed(window), Const(0, width))
+        place = _shifted(code, unused, width)
         place, begin = stages.stage([place, begin], "place")
         place, = stages.stage([(place + begin)[:width]], "number")
         if order == list(places): # numbered by how often they occur
