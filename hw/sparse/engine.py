@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -413,23 +412,27 @@ class SparseEngine(wiring.Component):
         return full.bit_select(r_bank, 1), _Write(enable, address, data)
 
     def _read(self, m: Module, d: int, index: Value, bank: Value, write: _Write) -> Value:
-        """Return the input at address `index`, two cycles later."""
-        low, bits = (self.simd - 1).bit_length(), (self.in_folds - 1).bit_length()
+        """Return the input at address `index`, two cycles later.
+
+        Elements of a transfer are written side by side, by ports that synthesis makes one: a block
+        is written in wide words and read in narrow ones. A port that reads at the clock would have
+        to give the old element in a cycle that writes it; with a register behind it need not.
+        """
+        low, bits, n = (self.simd - 1).bit_length(), (self.in_folds - 1).bit_length(), self.x.width
         buffer: memory.Memory = memory.Memory(
-            shape=unsigned(len(write.data)), depth=2 << bits, init=[],
+            shape=unsigned(n), depth=2 << low + bits, init=[],
             attrs={"ram_style": "block"} if self.block else {})
         m.submodules[f"inputs_{d}"] = buffer
-        port, read = buffer.write_port(), buffer.read_port()
-        m.d.comb += [port.en.eq(write.enable), port.addr.eq(write.address),
-                     port.data.eq(write.data), read.addr.eq(Cat(index[low:low + bits], bank))]
-        lane = Signal(low, name=f"lane_{d}", reset_less=True)
+        padded = Cat(write.data, Const(0, ((1 << low) - self.simd) * n))
+        for s in range(1 << low):
+            port = buffer.write_port()
+            m.d.comb += [port.en.eq(write.enable), port.data.eq(padded[s * n:(s + 1) * n]),
+                         port.addr.eq(Cat(Const(s, low), write.address))]
+        read = buffer.read_port(domain="comb")
+        element = Signal(n, name=f"element_{d}", reset_less=True)
         x = Signal(self.x, name=f"x_{d}", reset_less=True)
-        n = self.x.width
-        elements: list[Value] = [read.data[s * n:(s + 1) * n] for s in range(self.simd)]
-        for bit in lane: # a tree of multiplexers, of which LUTs hold two each
-            pairs = zip_longest(elements[::2], elements[1::2])
-            elements = [a if b is None else Mux(bit, b, a) for a, b in pairs]
-        m.d.sync += [lane.eq(index[:low]), x.eq(elements[0])]
+        m.d.comb += read.addr.eq(Cat(index[:low + bits], bank))
+        m.d.sync += [element.eq(read.data), x.eq(element)]
         return x
 
     def _run(self, m: Module, d: int, symbol: Symbol, step: Value, x: Value
