@@ -28,7 +28,7 @@ sys.path.insert(0, str(HERE.parent / "digits"))
 from train import SHAPE, Config, Floats, Net, accuracy, export, run, split, train  # noqa: E402
 
 TOP = 127
-CODEBOOK = np.array([-113, -77, -53, -37, -23, -13, -7, 0, 3, 5, 11, 19, 31, 47, 71, 101])
+CODEBOOK = np.array([s * v for v in (0, 5, 11, 23, 37, 53, 77, 107) for s in (1, -1)])
 POWERS = np.array([0, *(s << k for k in range(7) for s in (1, -1))])
 
 
@@ -46,12 +46,15 @@ def two_powers(w: Floats) -> Floats:
 
 
 def keep(share: float, block: int) -> Callable[[Floats], Floats]:
-    """Return a projection that keeps the largest blocks of so many inputs, and zeros the others."""
+    """Return a projection that zeros all but a share of blocks of so many inputs, always the same.
+
+    Were they chosen by their size, all that are left would grow to the largest weight there is.
+    """
     def project(w: Floats) -> Floats:
         inputs, outputs = w.shape
-        size = np.abs(w.reshape(inputs // block, block, outputs)).sum(1)
-        rank = size.ravel().argsort(kind="stable").argsort().reshape(size.shape)
-        kept = rank >= (1 - share) * size.size
+        blocks = inputs // block * outputs
+        order = np.random.default_rng(blocks).permutation(blocks)
+        kept = (order < share * blocks).reshape(inputs // block, outputs)
         return np.rint(w) * np.repeat(kept, block, axis=0)
     return project
 
@@ -67,7 +70,7 @@ def two_of_four(w: Floats) -> Floats:
 KINDS: dict[str, Callable[[Floats], Floats]] = {
     "binary": lambda w: np.where(w < 0, -64, 64).astype(np.float32),
     "ternary": nearest(np.array([-64, 0, 64])),
-    "two_scales": nearest(np.array([-40, 0, 96])),
+    "two_scales": nearest(np.array([-45, 0, 91])),
     "powers": nearest(POWERS),
     "two_powers": two_powers,
     "codebook": nearest(CODEBOOK),
