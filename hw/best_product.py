@@ -18,11 +18,13 @@ __all__ = ["best_product"]
 
 
 def best_product(a: Shape, b: Shape, family: Family, *, registers: bool = False) -> Operator:
-    """Return the product of `a` and `b` without DSPs that is estimated the smallest on `family`.
+    """Return the product of `a` and `b` without DSPs that is estimated to take the fewest LUTs.
 
-    With `registers` it has a register after each level of adders.
+    With `registers` it has a register after each level of adders, or each digit; those that only
+    delay are not counted.
     """
-    candidates: list[Operator] = [Product(a, b, registers), BoothProduct(a, b, registers)]
+    candidates: list[Operator] = []
     if not registers and a.width + b.width <= 6:
         candidates.append(TableProduct(a, b))
+    candidates += [Product(a, b, registers), BoothProduct(a, b, registers)]
     return min(candidates, key=lambda product: product.lut4(family))

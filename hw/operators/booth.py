@@ -138,12 +138,16 @@ def _plan(a: Shape, b: Shape) -> tuple[int, list[int]]:
 
 
 def _lut4(a: Shape, b: Shape, family: Family) -> float:
+    """Return the sites of rows, codes of digits and adders; the first digit has short codes."""
+    if family is Family.ICE40 and min(a.width, b.width) == 1:
+        return max(a.width, b.width) + 1
     first, adders = _plan(a, b)
-    total: float = first * a.width + sum(a.width + 4 + adder_lut4(bits, family) for bits in adders)
+    total = first * a.width + sum(
+        a.width + 4.7 + adder_lut4(bits, family) for bits in adders) - 3
     if family is not Family.ICE40: # nothing inverts behind the adders
         total += 2 * (len(adders) - 1) + b.signed * adders[-1]
     if family is Family.ECP5: # the adders take the first row, and what inverts before them
-        total -= first * a.width + len(adders) + 3
+        total -= first * a.width + 1.7 * len(adders)
     if family is Family.GOWIN:
-        total += sum(adders[:-1]) - 1.5 * len(adders)
+        total += sum(adders[:-1]) - 2.2 * len(adders) + 3
     return total

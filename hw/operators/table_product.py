@@ -79,7 +79,10 @@ class TableProduct(Operator):
         words = [word & mask for word in self._words()]
         columns = {tuple(word >> k & 1 for word in words) for k in range(width)}
         used = [c for c in columns if len(set(c)) > 1]
-        return len(used) * {5: 1.8, 6: 3}.get(self.a.width + self.b.width, 1)
+        # many of the functions of five and six bits are simple ones
+        costs = {(5, 1): 1.1, (5, 2): 1.5, (6, 1): 1.5, (6, 2): 1.8, (6, 3): 3.0}
+        widths = (self.a.width, self.b.width)
+        return len(used) * costs.get((sum(widths), min(widths)), 1.0)
 
     def bound(self, family: Family) -> tuple[float, str]:
         return fan_in_bound(self.a, self.b)
