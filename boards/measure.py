@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from amaranth import Cat, ClockDomain, DomainRenamer, Module, Signal
+from amaranth import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    DomainRenamer,
+    Module,
+    ResetSignal,
+    Signal,
+)
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -49,6 +57,11 @@ class Harness(wiring.Component):
     Each has a clock of its own, so that none is judged, nor placed, by the pace of another.
     """
 
+    i: Signal
+    load: Signal
+    rst: Signal
+    o: Signal
+
     def __init__(self, components: Sequence[Any]) -> None:
         self.components = components
         super().__init__({"i": In(1), "load": In(1), "rst": In(1), "o": Out(1),
@@ -59,10 +72,11 @@ class Harness(wiring.Component):
         m = Module()
         lasts = []
         for k, component in enumerate(self.components):
-            domain = ClockDomain(f"clk_{k}")
-            m.domains += domain
-            m.d.comb += [domain.clk.eq(getattr(self, f"clk_{k}")), domain.rst.eq(self.rst)]
-            m.submodules[f"component_{k}"] = DomainRenamer(f"clk_{k}")(component)
+            clock = f"clk_{k}"
+            m.domains += ClockDomain(clock)
+            m.d.comb += [ClockSignal(clock).eq(getattr(self, clock)),
+                         ResetSignal(clock).eq(self.rst)]
+            m.submodules[f"component_{k}"] = DomainRenamer(clock)(component)
             ports = list(component.signature.flatten(component))
             inputs = Cat(port for _, member, port in ports if member.flow is In)
             outputs = Cat(port for _, member, port in ports if member.flow is Out)
@@ -71,11 +85,11 @@ class Harness(wiring.Component):
             # registers at the pins, too: nextpnr may leave what is tied to a pin untimed
             i, load, o = (Signal(name=f"{port}_{k}", reset_less=True)
                           for port in ("i", "load", "o"))
-            m.d[domain.name] += [
+            m.d[clock] += [
                 i.eq(self.i), load.eq(self.load), o.eq(loaded[:1]),
                 shifted.eq(Cat(i, shifted)), loaded.eq(loaded >> 1)]
             with m.If(load):
-                m.d[domain.name] += loaded.eq(outputs)
+                m.d[clock] += loaded.eq(outputs)
             m.d.comb += inputs.eq(shifted)
             lasts.append(o)
         m.d.comb += self.o.eq(Cat(lasts).xor())
