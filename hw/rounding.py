@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from amaranth import Cat, Const
 
 if TYPE_CHECKING:
+    import numpy as np
     from amaranth import Value
+    from numpy.typing import NDArray
 
     from bittern.hw.ints import Ints
 
@@ -40,7 +42,7 @@ def round_shift(v: Ints, shift: int, rounding: Rounding) -> Ints:
     """Return ``v / 2**shift``, rounded."""
     floor = v >> shift
     rest, half = v - (floor << shift), (1 << shift) / 2
-    up = {
+    up: NDArray[np.bool_] = {
         Rounding.FLOOR: rest < 0,
         Rounding.CEIL: rest > 0,
         Rounding.TO_ZERO: (rest > 0) & (v < 0),
@@ -51,7 +53,8 @@ def round_shift(v: Ints, shift: int, rounding: Rounding) -> Ints:
         Rounding.HALF_FROM_ZERO: (rest > half) | (rest == half) & (v > 0),
         Rounding.HALF_TO_ZERO: (rest > half) | (rest == half) & (v < 0),
     }[rounding]
-    return floor + up
+    y: Ints = floor + up
+    return y
 
 
 def rounded(v: Value, shift: int, rounding: Rounding) -> Value:

@@ -45,7 +45,7 @@ class Table(Requant):
     @property
     def hi(self) -> int:
         """The greatest accumulator."""
-        return self.lo + self.values.shape[1] - 1
+        return self.lo + int(self.values.shape[1]) - 1
 
     @property
     def bounds(self) -> tuple[int, int]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bittern.hw.pipeline import Pipeline
     from bittern.hw.requant import Fold
 
-__all__ = ["Thresholds"]
+__all__ = ["Thresholds", "reaches", "search_words"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,21 +87,13 @@ class Thresholds(Requant):
     def gates(self, pipeline: Pipeline, acc: list[Value], unit: Fold) -> list[Value]:
         if self.is_sign:
             return [a >= 0 if self.lo == 0 else (a >= 0) + self.lo for a in acc]
-        count = (1 << self.bits) - 1
-        padded = np.full((self.channels, count), unit.hi + 1) # one more is never reached
-        padded[:, :self.values.shape[1]] = self.values.clip(unit.lo, unit.hi + 1)
-        # Its negative fits where an accumulator does, but for a threshold that is always reached.
-        shape = shape_of(unit.lo, unit.hi)
-        width = shape.width + bool(padded.min() == limits(shape)[0])
-        words = -padded & ((1 << width) - 1)
+        words, width = search_words(self, unit.lo, unit.hi)
         lanes = range(n := len(acc))
         fold: Value = Const(0, 0)
         if self.channels > 1 and unit.folds > 1:
             fold = pipeline.count(unit.folds, "channel")
         found: list[Value] = [Const(0, 0) for _ in acc]
-        for level in range(self.bits):
-            # thresholds that halve what is left, for each outcome so far
-            middle = words[:, (count >> level + 1)::(count + 1 >> level)]
+        for level, middle in enumerate(words):
             threshold: list[Value] = []
             for k in lanes:
                 lane = unit.lane(middle, k) if len(fold) else middle[[k % self.channels]]
@@ -111,13 +103,30 @@ class Thresholds(Requant):
                 held = pipeline.stage([*acc, *found, fold], f"read_{level}")
                 acc, found, fold = held[:n], held[n:2 * n], held[-1]
             # the lowest bit of what was found comes last, so that it addresses the table
-            found = [Cat(_reaches(acc[k], threshold[k], width), found[k]) for k in lanes]
+            found = [Cat(reaches(acc[k], threshold[k], width), found[k]) for k in lanes]
             held = pipeline.stage([*acc, *found, fold], f"compare_{level}")
             acc, found, fold = held[:n], held[n:2 * n], held[-1]
         return [f + self.lo for f in found]
 
 
-def _reaches(acc: Value, negative: Value, width: int) -> Value:
+def search_words(spec: Thresholds, lo: int, hi: int) -> tuple[list[Ints], int]:
+    """Return what the levels of a search compare with, and its width: the low bits of ``-t``.
+
+    Of each level, ``(channels, 2**level)``: thresholds that halve what is left, for each outcome so
+    far.
+    """
+    count = (1 << spec.bits) - 1
+    padded = np.full((spec.channels, count), hi + 1) # one more is never reached
+    padded[:, :spec.values.shape[1]] = spec.values.clip(lo, hi + 1)
+    # The negative fits where an accumulator does, but for a threshold that is always reached.
+    shape = shape_of(lo, hi)
+    width = shape.width + bool(padded.min() == limits(shape)[0])
+    words = -padded & ((1 << width) - 1)
+    return [words[:, (count >> level + 1)::(count + 1 >> level)]
+            for level in range(spec.bits)], width
+
+
+def reaches(acc: Value, negative: Value, width: int) -> Value:
     """Return whether ``acc >= t``, from the `width` low bits of ``-t``.
 
     The sum has no bit more than these: where it leaves them, the signs tell.

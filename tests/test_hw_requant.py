@@ -1,10 +1,16 @@
 # amaranth: UnusedElaboratable=no
 import numpy as np
 import pytest
+from amaranth import Signal, signed, unsigned
 
-from bittern.hw.requant import Requantizer
+from bittern.hw.partial_sums import ChunkedSum, bounds, chunk_bounds
+from bittern.hw.requant import Fold, Requantizer
 from bittern.hw.rounding import Rounding
+from bittern.hw.saturation import limits
 from bittern.hw.scale import Scale
+from bittern.hw.stochastic import LFSR, StochasticRounder
+from bittern.hw.table import Table
+from bittern.hw.threshold_search import ThresholdSearch
 from bittern.hw.thresholds import Thresholds
 from bittern.sim.bench import run_stream
 
@@ -50,7 +56,7 @@ def test_thresholds_must_ascend():
 @pytest.mark.parametrize("rounding", [Rounding.FLOOR, Rounding.HALF_EVEN, Rounding.HALF_FROM_ZERO])
 @pytest.mark.parametrize(("channels", "top", "shift"), [(1, 1, 0), (1, 1, 3), (5, 1, 2), (1, 13, 4),
                                                       (5, 13, 4), (5, 200, 7)])
-@pytest.mark.parametrize("pe", [1, 2, 5])
+@pytest.mark.parametrize("pe", [1, 3])
 def test_scale(rounding, channels, top, shift, pe):
     seed = channels * top + shift
     rng = np.random.default_rng(seed)
@@ -59,3 +65,86 @@ def test_scale(rounding, channels, top, shift, pe):
         bias = rng.integers(-30, 30, channels) if channels > 1 or top > 1 else np.array([0])
         check(Scale(multiplier, bias, shift, lo, hi, rounding), -33, 40, 5, pe, seed)
         check(Scale(multiplier, bias, shift, lo, hi, rounding), 0, 31, 5, pe, seed)
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(-20, 19), (0, 15), (-8, 7), (3, 40)])
+@pytest.mark.parametrize("count", [1, 3, 6, 7])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_threshold_search(channels, count, lo, hi):
+    rng = np.random.default_rng(count)
+    spec = Thresholds(np.sort(rng.integers(lo - 3, hi + 5, (channels, count)), axis=1), lo=-2)
+    dut = ThresholdSearch(spec, lo=lo, hi=hi, features=3)
+    acc = np.stack([np.arange(lo, hi + 1)] * 3, axis=1)
+    sent, y = acc.ravel().tolist(), spec(acc).ravel().tolist()
+    assert run_stream(dut, sent, outputs=len(sent), seed=count, stall=0.3).outputs == y
+    run = run_stream(dut, sent, outputs=len(sent), seed=count, stall=0)
+    assert run.outputs == y
+    assert run.stamps == [dut.latency + k * dut.interval for k in range(len(sent))]
+
+
+@pytest.mark.parametrize("pe", [1, 2, 5])
+@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize(("lo", "hi"), [(-9, 12), (0, 14)])
+def test_table(lo, hi, channels, pe):
+    rng = np.random.default_rng(channels)
+    check(Table(rng.integers(-7, 9, (channels, hi - lo + 1)), lo), lo, hi, 5, pe, seed=pe)
+
+
+def test_a_table_has_all_accumulators():
+    spec = Table(np.array([[1, 2, 3, 4]]), 0)
+    with pytest.raises(ValueError, match=r"the table is for 0..3, accumulators are in -1..3"):
+        spec.gates(None, [Signal(signed(3))], Fold(-1, 3, features=1, pe=1))
+
+
+@pytest.mark.parametrize("width", [8, 16])
+def test_the_register_passes_every_state(width):
+    period = (1 << width) - 1
+    states = LFSR(width, seed=5).sequence(period + 1)
+    assert len(set(states[:-1].tolist())) == period
+    assert states[-1] == 5
+
+
+@pytest.mark.parametrize(("shape", "shift", "width"), [
+    (signed(12), 4, 8), (unsigned(9), 8, 8), (signed(10), 10, 16), (signed(20), 7, 32)])
+def test_stochastic_rounding(shape, shift, width):
+    dut = StochasticRounder(shape, shift, LFSR(width, seed=77))
+    lo, hi = limits(shape)
+    x = np.random.default_rng(shift).integers(lo, hi + 1, 200)
+    x[:4] = lo, hi, 0, 1
+    y = dut.golden(x).tolist()
+    assert all(0 <= b - (a >> shift) <= 1 for a, b in zip(x.tolist(), y, strict=True))
+    assert run_stream(dut, x.tolist(), outputs=200, seed=shift, stall=0.4).outputs == y
+    run = run_stream(dut, x.tolist(), outputs=200, seed=shift, stall=0)
+    assert run.outputs == y
+    assert run.stamps == list(range(200))
+
+
+def test_stochastic_rounding_is_right_on_average():
+    dut = StochasticRounder(signed(12), 4, LFSR(16))
+    for x in (-37, 5, 16, 23):
+        assert abs(dut.golden(np.full(65535, x)).mean() - x / 16) < 0.01
+
+
+@pytest.mark.parametrize(("terms", "chunk"), [(12, 4), (7, 3), (5, 5), (6, 1), (1, 1)])
+def test_chunked_sums(terms, chunk):
+    rng = np.random.default_rng(terms)
+    weights = rng.integers(-7, 8, (3, terms))
+    x = rng.integers(0, 16, (4, terms))
+    x[0], x[1] = 15 * (weights[0] > 0), 15 * (weights[1] < 0)
+    wide, narrow = bounds(weights, (0, 15)), chunk_bounds(weights, (0, 15), chunk)
+    products = (x[:, None] * weights).reshape(-1, terms)
+    sums = products.sum(axis=1)
+    assert wide[0] <= sums.min() <= sums.max() <= wide[1]
+    assert products[0].sum() == np.maximum(weights[0] * 15, 0).sum() <= wide[1]
+    dut = ChunkedSum(signed(8), terms, chunk, narrow=narrow, wide=wide)
+    sent, y = products.ravel().tolist(), sums.tolist()
+    assert run_stream(dut, sent, outputs=len(y), seed=terms, stall=0.4).outputs == y
+    run = run_stream(dut, sent, outputs=len(y), seed=terms, stall=0)
+    assert run.outputs == y
+    assert run.stamps == [terms * (n + 1) - 1 + dut.latency for n in range(len(y))]
+
+
+def test_bounds_are_reached():
+    weights = np.array([[3, -2, 1, -4], [1, 1, 1, 1]])
+    assert bounds(weights, (-1, 2), np.array([10, -10])) == (-14, 24)
+    assert chunk_bounds(weights, (0, 2), 2) == (-8, 6)

@@ -33,8 +33,8 @@ __all__ = ["HardSigmoid", "HardSwish"]
 class HardSigmoid(Operator):
     """``y = clip(round((x * multiplier + offset) / 2**shift), 0, one)``, latency 0.
 
-    Adders, or a table where that is smaller. With the slope 1/2, 1/4, 0.2 (Keras, ONNX) or 1/6 (PyTorch) in `multiplier` and `shift`, and
-    one half in `offset`. Source: Courbariaux et al. 2015, arXiv:1511.00363, section 2.3.
+    Adders, or a table where that is smaller. The slope 1/2, 1/4, 0.2 (Keras, ONNX) or 1/6 (PyTorch)
+    is in `multiplier` and `shift`, one half in `offset`. Source: Courbariaux et al. 2015, arXiv:1511.00363, section 2.3.
 
     Parameters
     ----------

@@ -32,8 +32,9 @@ __all__ = ["LeakyReLU"]
 class LeakyReLU(Operator):
     """``y = x if x >= 0 else round(x * multiplier / 2**shift)``, latency 0.
 
-    Adders, or a table where that is smaller. Also a PReLU of one channel. Source: Maas et al. 2013, "Rectifier nonlinearities improve neural
-    network acoustic models"; He et al. 2015, arXiv:1502.01852.
+    Adders, or a table where that is smaller. Also a PReLU of one channel. Source: Maas et al. 2013,
+    "Rectifier nonlinearities improve neural network acoustic models"; He et al. 2015,
+    arXiv:1502.01852.
 
     Parameters
     ----------

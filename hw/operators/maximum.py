@@ -147,7 +147,7 @@ class ArgMax(Operator):
 
 def first_greatest(stages: Stages, values: Sequence[Value]) -> tuple[Value, Value]:
     """Return the greatest of `values`, and the number of the first that is it."""
-    level = [(value, Const(0, 0)) for value in values]
+    level: list[tuple[Value, Value]] = [(value, Const(0, 0)) for value in values]
     bits = 0
     while len(level) > 1:
         pairs = [level[k:k + 2] for k in range(0, len(level), 2)]

@@ -11,7 +11,6 @@ from amaranth import Cat, Const, Mux, Shape, signed, unsigned
 
 from bittern.hw.fan_in import fan_in_bound
 from bittern.hw.operators.operator import Operator
-from bittern.hw.saturation import limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

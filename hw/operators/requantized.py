@@ -76,7 +76,7 @@ class Requantized(Operator):
             return (Mux(y < spec.lo, spec.lo, Mux(y > spec.hi, spec.hi, y)),)
         least, greatest = limits(self.shape)
         table = self(np.arange(least, greatest + 1))[0]
-        y: Value = Const(int(table[0]), self.outputs[0])
+        y = Const(int(table[0]), self.outputs[0]) + 0
         for at in np.flatnonzero(np.diff(table)) + 1:
             y = y + Mux(x >= least + int(at), int(table[at] - table[at - 1]), 0)
         return (y,)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from amaranth import Value
+    from amaranth.hdl import ValueLike
 
     from bittern.hw.family import Family
     from bittern.hw.pipeline import Stages
@@ -70,7 +71,7 @@ class RoundShift(Operator):
         half = (1 << s) >> 1
         if not s:
             return (v,)
-        added: Value | int = {
+        added: dict[Rounding, ValueLike] = {
             Rounding.FLOOR: 0,
             Rounding.CEIL: last,
             Rounding.TO_ZERO: Mux(v < 0, last, 0),
@@ -80,8 +81,8 @@ class RoundShift(Operator):
             Rounding.HALF_EVEN: half - 1 + (v >> s)[0],
             Rounding.HALF_FROM_ZERO: Mux(v < 0, half - 1, half),
             Rounding.HALF_TO_ZERO: Mux(v < 0, half, half - 1),
-        }[self.rounding]
-        return ((v + added + Const(0, 1)) >> s,)
+        }
+        return ((v + added[self.rounding] + Const(0, 1)) >> s,)
 
     def lut4(self, family: Family) -> float:
         if not self.shift or self.rounding is Rounding.FLOOR:

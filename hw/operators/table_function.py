@@ -85,7 +85,8 @@ class TableFunction(Operator):
 
     def naive(self, *operands: Value) -> Sequence[Value]:
         shape = self.outputs[0]
-        y = Value.cast(Array(Const(w, shape.width) for w in words_of(self))[operands[0].as_unsigned()])
+        words = Array(Const(w, shape.width) for w in words_of(self))
+        y = Value.cast(words[operands[0].as_unsigned()])
         return (y.as_signed() if shape.signed else y,)
 
     def lut4(self, family: Family) -> float:
