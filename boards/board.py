@@ -84,7 +84,7 @@ class Board(Device):
             return super().pins()
         ports: list[Any] = [io for resource in self.platform().resources.values()
                             for io in resource.ios]
-        return [name for port in ports if isinstance(port, Pins) for name in port.names]
+        return [name for port in ports if isinstance(port, Pins) for name in port.names] # type: ignore[attr-defined]
 
     def target(self, clock_mhz: float | None = None) -> Target:
         """Return what a plan may use, at `clock_mhz` or the board's default."""
