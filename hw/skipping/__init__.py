@@ -1,7 +1,8 @@
-"""Units whose cycles depend on the data, and exact for all data."""
+"""Units that save cycles or energy where data are zero, and are exact for all data."""
 
 from __future__ import annotations
 
+from bittern.hw.skipping.gating import Gated
 from bittern.hw.skipping.zero_skip import NonZeroStream, ZeroSkippingUnit
 
-__all__ = ["NonZeroStream", "ZeroSkippingUnit"]
+__all__ = ["Gated", "NonZeroStream", "ZeroSkippingUnit"]

@@ -33,10 +33,8 @@ def first_of(mask: Value) -> tuple[Value, Value]:
     Two to four LUTs a bit.
     """
     n = len(mask)
-    if n <= 8: # noqa: PLR2004  beyond that a carry chain is smaller
-        rest = Cat(mask[k] & mask[:k].any() for k in range(n))
-    else:
-        rest = (mask & (mask - 1))[:n]
+    rest = (Cat(mask[k] & mask[:k].any() for k in range(n)) if n <= 8 # else a chain is smaller
+            else (mask & (mask - 1))[:n])
     one = mask & ~rest
     index = Cat(Cat(one[k] for k in range(n) if k >> b & 1).any()
                 for b in range((n - 1).bit_length()))
@@ -220,7 +218,7 @@ class ZeroSkippingUnit(wiring.Component):
     simd : int
         Inputs of a transfer; it need not divide the number of inputs.
     block : bool
-        Whether weights shall be in block RAM or in LUTs.
+        Whether weights and sums shall be in block RAM or in LUTs.
 
     Members
     -------
@@ -324,7 +322,8 @@ class ZeroSkippingUnit(wiring.Component):
             return totals
         # read in one step and written in the next: no sooner is it wanted again
         m.submodules.sums = sums = memory.Memory( # type: ignore[var-annotated]
-            shape=unsigned(len(acc)), depth=self.out_folds, init=[])
+            shape=unsigned(len(acc)), depth=self.out_folds, init=[],
+            attrs={"ram_style": "block"} if self.block else {})
         read, write = sums.read_port(), sums.write_port()
         bias = pipeline.table(words, len(acc), ahead, "bias")
         m.d.comb += [
