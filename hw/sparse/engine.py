@@ -51,8 +51,8 @@ def spread(matrix: NDArray[Any], simd: int) -> NDArray[Any]:
 
 
 def delay_of(lane_delay: int) -> int:
-    """Return the cycles from a step to its result: word, input, its register, lane, result."""
-    return 4 + lane_delay
+    """Return the cycles from a step to its result: word, input twice, lane, result, bias."""
+    return 5 + lane_delay
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,13 +316,13 @@ class SparseEngine(wiring.Component):
             x = self._read(m, d, symbol.index, bank, write)
             made += self._run(m, d, symbol, coded[d].step, x)
         given: Value = promised
-        for k in range(self.delay):
+        for k in range(self.delay - 1):
             q = Signal(name=f"given_{k}")
             m.d.sync += q.eq(given)
             given = q
-        m.d.comb += results.i.valid.eq(given)
+        m.d.sync += results.i.valid.eq(given)
         held = [self._hold(m, k, result, done, given) for k, (result, done) in enumerate(made)]
-        self._finish(m, held, results)
+        self._finish(m, held, given, results)
         return m
 
     def _credit(self, m: Module, promised: Value) -> Value:
@@ -470,12 +470,12 @@ class SparseEngine(wiring.Component):
                 m.d.sync += q.eq(held[j + 1] if j + 1 < depth else result)
         return held[0]
 
-    def _finish(self, m: Module, held: list[Value], results: Queue) -> None:
+    def _finish(self, m: Module, held: list[Value], given: Value, results: Queue) -> None:
         """Put results that lanes have for each other in order, and add the biases."""
         groups, width, h = self.out_folds, self.lane.width, self.code.height
         masked = self.bias & ((1 << width) - 1)
         group = Signal(range(groups))
-        with m.If(results.i.valid):
+        with m.If(given):
             m.d.sync += group.eq(Mux(group == groups - 1, 0, group + 1))
         words = [sum(int(b) << (k * width) for k, b in enumerate(row)) for row in masked]
         bias: Value = Const(words[0], self.count * width)
@@ -483,7 +483,7 @@ class SparseEngine(wiring.Component):
             port = self._rom(m, "bias", words, len(bias), block=False)
             ahead, begun = Signal(range(groups)), Signal()
             m.d.sync += begun.eq(1)
-            m.d.comb += [port.addr.eq(ahead), port.en.eq(results.i.valid | ~begun)]
+            m.d.comb += [port.addr.eq(ahead), port.en.eq(given | ~begun)]
             with m.If(port.en):
                 m.d.sync += ahead.eq(Mux(ahead == groups - 1, 0, ahead + 1))
             bias = port.data
@@ -496,8 +496,9 @@ class SparseEngine(wiring.Component):
                 for d in sorted({*makers.tolist()} - {usual}):
                     with m.Case(*np.flatnonzero(makers == d).tolist()):
                         m.d.comb += total.eq(held[d * h + k % h])
-            m.d.comb += results.i.payload[k].eq(
-                (total + bias[k * width:(k + 1) * width])[:width])
+            result = Signal(width, name=f"result_{k}", reset_less=True)
+            m.d.comb += results.i.payload[k].eq(result)
+            m.d.sync += result.eq(total + bias[k * width:(k + 1) * width])
 
 
 @dataclass(frozen=True)
