@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bittern.gen.cost import Target
-    from bittern.gen.ir import Graph
+    from bittern.gen.ir import Graph, Layer
     from bittern.gen.network import Network
     from bittern.gen.plan import Plan
     from bittern.hw.ints import Ints
@@ -50,21 +50,19 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
 
 def with_formats(graph: Graph, formats: Mapping[str, str]) -> Graph:
     """Return `graph` with the weights of layers in given formats."""
-    weighted = {node.name: node for node in graph.nodes if isinstance(node.layer, Dense)}
+    weighted = {node.name: node.layer for node in graph.nodes if isinstance(node.layer, Dense)}
     if unknown := [name for name in formats if name not in weighted]:
         raise ValueError(f"there is no layer {unknown[0]!r} with weights; there are: "
                          f"{', '.join(weighted) or 'none'}")
-    nodes = []
-    for node in graph.nodes:
-        if node.name in formats:
-            only = formats[node.name]
-            try:
-                check_format(weighted[node.name].layer.weights, only)
-            except ValueError as error:
-                raise ValueError(f"layer {node.name!r}: {error}") from error
-            node = replace(node, layer=replace(node.layer, only=only))
-        nodes.append(node)
-    return replace(graph, nodes=tuple(nodes))
+    layers: dict[str, Layer] = {node.name: node.layer for node in graph.nodes}
+    for name, only in formats.items():
+        try:
+            check_format(weighted[name].weights, only)
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from error
+        layers[name] = replace(weighted[name], only=only)
+    return replace(graph, nodes=tuple(replace(node, layer=layers[node.name])
+                                      for node in graph.nodes))
 
 
 def optimize(graph: Graph) -> Graph:

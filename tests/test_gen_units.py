@@ -18,42 +18,27 @@ FRAMES = 6
 
 def matrix(kind, outputs, inputs, seed=1):
     rng = np.random.default_rng(seed)
-
-    def choose(values):
-        return rng.choice(values, (outputs, inputs))
-
-    match kind:
-        case "binary":
-            return choose([-2, 2])
-        case "ternary":
-            return choose([-1, 0, 1])
-        case "two scales":
-            return choose([-5, 0, 12])
-        case "powers":
-            return choose([0, 1, -2, 4, -8, 64])
-        case "two powers":
-            return choose([3, -5, 10, 33, 96, -72, 0])
-        case "codebook":
-            return choose([-113, -77, -53, -37, 5, 11, 19, 0])
-        case "integers":
-            return rng.integers(-128, 128, (outputs, inputs))
-        case "pruned":
-            return rng.integers(-60, 60, (outputs, inputs)) * (rng.random((outputs, inputs)) < 0.2)
-        case "2 of 4":
-            kept = rng.random((outputs, inputs // 4, 4)).argsort().argsort() < 2
-            return rng.integers(-8, 8, (outputs, inputs)) * kept.reshape(outputs, inputs)
-        case "blocks":
-            kept = np.repeat(rng.random((outputs, inputs // 4)) < 0.3, 4, axis=1)
-            return rng.integers(-8, 8, (outputs, inputs)) * kept
-        case "all zero but one":
-            one = np.zeros((outputs, inputs), dtype=int)
-            one[outputs // 2, inputs - 1] = 7
-            return one
-    raise AssertionError(kind)
+    size = outputs, inputs
+    values = {"binary": [-2, 2], "ternary": [-1, 0, 1], "two scales": [-5, 0, 12],
+              "few values": [0, 19], "powers": [0, 1, -2, 4, -8, 64],
+              "two powers": [3, -5, 10, 33, 96, -72, 0],
+              "codebook": [-113, -77, -53, -37, 5, 11, 19, 0], "integers": range(-128, 128)}
+    if kind in values:
+        return rng.choice(values[kind], size)
+    if kind == "all zero but one":
+        one = np.zeros(size, dtype=int)
+        one[outputs // 2, inputs - 1] = 7
+        return one
+    kept = {"pruned": rng.random(size) < 0.2,
+            "2 of 4": (rng.random((outputs, -(-inputs // 4), 4)).argsort().argsort() < 2
+                       ).reshape(outputs, -1)[:, :inputs],
+            "blocks": np.repeat(rng.random((outputs, -(-inputs // 4))) < 0.3, 4, axis=1
+                                )[:, :inputs]}
+    return rng.integers(-60, 60, size) * kept[kind]
 
 
-KINDS = ("binary", "ternary", "two scales", "powers", "two powers", "codebook", "integers",
-         "pruned", "2 of 4", "blocks", "all zero but one")
+KINDS = ("binary", "ternary", "two scales", "few values", "powers", "two powers", "codebook",
+         "integers", "pruned", "2 of 4", "blocks", "all zero but one")
 FOUND = [(kind, name) for kind in KINDS for name in find_units(matrix(kind, 5, 12))]
 
 
@@ -113,6 +98,7 @@ def test_what_is_found():
     assert not found["integers"] & {"binary", "ternary", "powers", "zero-run", "n-of-m"}
     assert {"zero-run", "bitmask", "coordinate", "block"} <= found["pruned"] & found["blocks"]
     assert "n-of-m" in found["2 of 4"]
+    assert "factorised" in found["few values"] & found["ternary"]
 
 
 def test_every_kind_of_unit_has_names_of_its_own():
@@ -122,9 +108,9 @@ def test_every_kind_of_unit_has_names_of_its_own():
 
 
 @pytest.mark.parametrize(("name", "weights", "message"), [
-    ("ternary", [[1, 0, -1], [0, 7, 1]], "the 7 of output 1, input 1 is the first"),
-    ("binary", [[2, -2, 2], [2, -2, 0]], "the 0 of output 1, input 2 is the first"),
-    ("n-of-m", [[0, 0, 3, 4], [5, 6, 7, 0]], "the 7 of output 1, input 2 is the first"),
+    ("ternary", [[1, 0, -1], [0, 7, 1]], "the 7 of output 1, input 1 does not fit"),
+    ("binary", [[2, -2, 2], [2, -2, 0]], "the 0 of output 1, input 2 does not fit"),
+    ("n-of-m", [[0, 0, 3, 4], [5, 6, 7, 0]], "the 7 of output 1, input 2 does not fit"),
     ("codebook", [[1, -1], [1, 1]], "gains nothing"),
     ("ternery", [[1, 0], [0, 1]], "there is no format 'ternery'; there are: .*binary"),
 ])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bittern.gen.units.dense import DenseUnit
+from bittern.gen.units.factorised import FactorisedUnit
 from bittern.gen.units.sparse import SparseUnit
 from bittern.gen.units.unit import Unit
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNITS", "Unit", "check_format", "find_units"]
 
-UNITS: tuple[type[Unit], ...] = (DenseUnit, SparseUnit)
+UNITS: tuple[type[Unit], ...] = (DenseUnit, SparseUnit, FactorisedUnit)
 
 
 def find_units(weights: Ints) -> dict[str, Unit]:
@@ -27,28 +28,36 @@ def find_units(weights: Ints) -> dict[str, Unit]:
 
 
 def check_format(weights: Ints, name: str) -> None:
-    """Raise :exc:`ValueError` unless the format `name` holds `weights`: it says which it does not.
+    """Raise :exc:`ValueError` unless the format `name` holds `weights`: it names one it does not.
 
-    That is the first weight with which the rows before it, and its own up to it, cannot be held.
+    That is the first value without which the smaller (or the larger) ones can be held, or else the
+    first weight with which those before it cannot.
     """
-    names = sorted({n for kind in UNITS for n in kind.names()})
-    if name not in names:
-        raise ValueError(f"there is no format {name!r}; there are: {', '.join(names)}")
-    found = find_units(weights)
-    if name in found:
+    kinds = {n: kind for kind in UNITS for n in kind.names()}
+    if name not in kinds:
+        raise ValueError(f"there is no format {name!r}; there are: {', '.join(sorted(kinds))}")
+    if name in find_units(weights):
         return
-    hold = f"formats that hold them: {', '.join(found)}"
-    flat = weights.ravel()
-    for fill in (0, flat[0]): # for the weights that are left out
-        if name in find_units(np.full_like(weights, fill)):
-            break
-    else:
-        raise ValueError(f"format {name!r} gains nothing with these weights; {hold}")
-    fits, fails = 0, flat.size
-    while fails - fits > 1:
-        middle = (fits + fails) // 2
-        some = np.where(np.arange(flat.size) < middle, flat, fill).reshape(weights.shape)
-        fits, fails = (middle, fails) if name in find_units(some) else (fits, middle)
-    row, column = divmod(fits, weights.shape[1])
-    raise ValueError(f"format {name!r} cannot hold the weights: the {flat[fits]} of output {row}, "
-                     f"input {column} is the first that does not fit; {hold}")
+
+    def holds(some: Ints) -> bool:
+        return any(unit.name == name for unit in kinds[name].find(some))
+
+    hold = f"formats that hold them: {', '.join(find_units(weights))}"
+    values = np.unique(weights)
+    ascending = values[np.argsort(np.abs(values), kind="stable")]
+    for order in (ascending, ascending[::-1]):
+        for count in range(len(order) - 1, 0, -1):
+            if holds(order[:count, None]):
+                raise ValueError(_misfit(weights, name, int((weights == order[count]).argmax()),
+                                         hold))
+    for count in range(1, weights.size if holds(np.zeros_like(weights)) else 0):
+        some = np.where(np.arange(weights.size) < count, weights.ravel(), 0)
+        if not holds(some.reshape(weights.shape)):
+            raise ValueError(_misfit(weights, name, count - 1, hold))
+    raise ValueError(f"format {name!r} gains nothing with these weights; {hold}")
+
+
+def _misfit(weights: Ints, name: str, at: int, hold: str) -> str:
+    row, column = divmod(at, weights.shape[1])
+    return (f"format {name!r} cannot hold the weights: the {weights[row, column]} of output {row}, "
+            f"input {column} does not fit; {hold}")

@@ -75,7 +75,7 @@ class NOfM(TileFormat):
         inners = [fmt for kind in INNER if (fmt := kind.find(np.append(weights, 0)))
                   and not fmt.masks]
         outputs, inputs = weights.shape
-        if not inners or not weights.any():
+        if not inners:
             return None
         inner = min(inners, key=lambda fmt: (fmt.width, fmt.lut4(4)))
         found = []
@@ -110,7 +110,8 @@ class NOfM(TileFormat):
         return parts
 
     def correct_tiles(self, codes: Ints, x_width: int) -> Ints:
-        return self.inner.correction(self._codes(codes), x_width).sum(axis=-1)[..., None]
+        total: Ints = self.inner.correction(self._codes(codes), x_width).sum(axis=-1)[..., None]
+        return total
 
     def multiply_tiles(self, stages: Stages, codes: Sequence[Value], xs: Sequence[Value],
                        name: str) -> list[list[Term]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from amaranth import Cat, signed, unsigned
+from amaranth import Cat, Value, signed, unsigned
 
 from bittern.hw.family import Family
 from bittern.hw.formats.tile import Term, TileFormat
@@ -15,8 +15,6 @@ from bittern.hw.operators.packed_product import PackedProduct
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from amaranth import Value
 
     from bittern.hw.ints import Ints
     from bittern.hw.pipeline import Stages
@@ -75,7 +73,8 @@ class PackedMultiplier(TileFormat):
             raise ValueError(f"format {self.name!r} of {self.bits} bits cannot hold the weight "
                              f"{tiles[wrong][0]}")
         low, high = np.moveaxis(tiles[..., 0] & (2 * half - 1), -1, 0)
-        return low | high << self.bits
+        codes: Ints = low | high << self.bits
+        return codes
 
     def correct_tiles(self, codes: Ints, x_width: int) -> Ints:
         return np.full((*codes.shape, self.rows), -(1 << (self.bits + x_width - 1)))
@@ -84,7 +83,7 @@ class PackedMultiplier(TileFormat):
                        name: str) -> list[list[Term]]:
         (x,) = xs
         product, n = self._product(len(x)), self.bits
-        start, results = stages.latency, []
+        start, results = stages.latency, list[Value]()
         for code in codes: # beside each other, through the same levels
             stages.latency = start
             results += product.gates(stages, code[:n].as_signed(), code[n:].as_signed(), x)

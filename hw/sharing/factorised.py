@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from bittern.hw.ints import Ints
     from bittern.hw.sparse.code import Pattern
 
-__all__ = ["FactorisedMatrixVectorUnit", "Grouped", "MultiplyGroups"]
+__all__ = ["FactorisedMatrixVectorUnit", "Grouped", "MultiplyGroups", "radix_4", "total_shape"]
 
 
 @dataclass(frozen=True)
@@ -273,10 +273,7 @@ class FactorisedMatrixVectorUnit(SparseEngine):
                              f"not {lanes} and {simd}")
         groups = [[(int(v), np.flatnonzero(row == v)) for v in np.unique(row[row != 0])]
                   or [(0, np.array([0]))] for row in weights]
-        longest = max(len(at) for row in groups for _, at in row)
-        least, most = (-1 << x.width - 1, (1 << x.width - 1) - 1) if x.signed else (
-            0, (1 << x.width) - 1)
-        total = shape_of(least * longest, most * longest)
+        total = total_shape(weights, x)
         values = np.unique([v for row in groups for v, _ in row])
         result = shape_of(lo, hi)
         constant, least = bias, 1
@@ -284,7 +281,7 @@ class FactorisedMatrixVectorUnit(SparseEngine):
             raise ValueError(f"fmt must be None where serial is set, not {fmt.name!r}")
         lane: Lane
         if serial:
-            fmt = _radix_4(values)
+            fmt = radix_4(values)
             lane = MultiplyDigits(fmt.width // 2, total, result.width)
             if outputs % lanes or any(len(at) < lane.digits for row in groups for _, at in row):
                 least = lane.digits
@@ -311,11 +308,20 @@ class FactorisedMatrixVectorUnit(SparseEngine):
                    for s in self.stored)
 
 
-def _radix_4(values: Ints) -> Digits:
+def radix_4(values: Ints) -> Digits:
     """Return the digits of 0, 1, 2 and -1 that hold `values`."""
     lo, hi = int(values.min()), int(values.max())
     count = next(n for n in range(1, 33) if -lo <= 4 ** n // 3 and hi <= 4 ** n // 3 * 2)
     return Digits(tuple(Plane(2 * k, UP) for k in range(count)))
+
+
+def total_shape(weights: Ints, x: Shape) -> Shape:
+    """Return the shape of the sum of the inputs of shape `x` that share a weight of a row."""
+    longest = max(int(np.unique(row[row != 0], return_counts=True)[1].max(initial=1))
+                  for row in weights)
+    least, most = (-1 << x.width - 1, (1 << x.width - 1) - 1) if x.signed else (
+        0, (1 << x.width) - 1)
+    return shape_of(least * longest, most * longest)
 
 
 def _smallest(values: Ints, x_width: int) -> Format:

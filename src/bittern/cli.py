@@ -113,7 +113,8 @@ def inspect(*, model: Path, board: str | None, fps: float | None, clock: float |
     from bittern.gen.summary import summarize_network
 
     with progress() as tell:
-        compiled = jobs.Compiled.of(model, board, fps, tell, clock, formats)
+        compiled = jobs.Compiled.of(model, board, fps, tell, clock_mhz=clock,
+                                    formats=formats)
         tell("comparing formats")
         summary = summarize_network(compiled.network, compiled.plan, compiled.target)
     if as_json:
@@ -200,7 +201,8 @@ def generate(*, model: Path, output: Path, board: str | None, fps: float | None,
     from bittern import jobs
 
     with progress() as tell:
-        compiled = jobs.Compiled.of(model, board, fps, tell, clock, formats)
+        compiled = jobs.Compiled.of(model, board, fps, tell, clock_mhz=clock,
+                                    formats=formats)
         manifest = jobs.generate(compiled, output, tell)
     if as_json:
         show_json(manifest)
@@ -245,7 +247,8 @@ def simulate(*, model: Path, data: Path, count: int, seed: int, board: str | Non
     try:
         with progress() as tell:
             frames = jobs.load(data)
-            compiled = jobs.Compiled.of(model, board, fps, tell, clock, formats)
+            compiled = jobs.Compiled.of(model, board, fps, tell, clock_mhz=clock,
+                                    formats=formats)
             found = jobs.simulate(compiled, frames, count, seed, tell)
     except AssertionError as error:
         fail(str(error), code=1)
@@ -286,7 +289,8 @@ def build(*, model: Path, board: str, output: Path, fps: float | None, clock: fl
     from bittern import jobs
 
     with progress() as tell:
-        compiled = jobs.Compiled.of(model, board, fps, tell, clock, formats)
+        compiled = jobs.Compiled.of(model, board, fps, tell, clock_mhz=clock,
+                                    formats=formats)
         result = jobs.build(compiled, output, seed, tell)
     if fps and result["inferences_per_second"] < fps < float("inf"):
         click.echo(f"the clock was missed, and so is --fps {fps:,.0f}: plan for what is reached, "

@@ -151,7 +151,7 @@ class Compiled:
     fps: float | None
 
     @classmethod
-    def of(cls, path: Path, board: str | None, fps: float | None, tell: Tell,
+    def of(cls, path: Path, board: str | None, fps: float | None, tell: Tell, *,
            clock_mhz: float | None = None, formats: Mapping[str, str] | None = None) -> Compiled:
         """Read and plan a model."""
         chosen = board_named(board) if board else None
