@@ -102,7 +102,7 @@ def test_what_is_found():
 
 
 def test_every_kind_of_unit_has_names_of_its_own():
-    names = [name for kind in UNITS for name in kind.names()]
+    names = [name for kind in UNITS for name in kind.formats()]
     assert len(names) == len(set(names))
     assert not any(set(" =") & set(name) for name in names)
 
@@ -111,7 +111,7 @@ def test_every_kind_of_unit_has_names_of_its_own():
     ("ternary", [[1, 0, -1], [0, 7, 1]], "the 7 of output 1, input 1 does not fit"),
     ("binary", [[2, -2, 2], [2, -2, 0]], "the 0 of output 1, input 2 does not fit"),
     ("n-of-m", [[0, 0, 3, 4], [5, 6, 7, 0]], "the 7 of output 1, input 2 does not fit"),
-    ("codebook", [[1, -1], [1, 1]], "gains nothing"),
+    ("codebook", [[1, -1], [1, 1]], "does not suit"),
     ("ternery", [[1, 0], [0, 1]], "there is no format 'ternery'; there are: .*binary"),
 ])
 def test_a_format_that_does_not_fit_says_why(name, weights, message):

@@ -33,7 +33,7 @@ def check_format(weights: Ints, name: str) -> None:
     That is the first value without which the smaller (or the larger) ones can be held, or else the
     first weight with which those before it cannot.
     """
-    kinds = {n: kind for kind in UNITS for n in kind.names()}
+    kinds = {n: kind for kind in UNITS for n in kind.formats()}
     if name not in kinds:
         raise ValueError(f"there is no format {name!r}; there are: {', '.join(sorted(kinds))}")
     if name in find_units(weights):
@@ -54,7 +54,7 @@ def check_format(weights: Ints, name: str) -> None:
         some = np.where(np.arange(weights.size) < count, weights.ravel(), 0)
         if not holds(some.reshape(weights.shape)):
             raise ValueError(_misfit(weights, name, count - 1, hold))
-    raise ValueError(f"format {name!r} gains nothing with these weights; {hold}")
+    raise ValueError(f"format {name!r} does not suit these weights; {hold}")
 
 
 def _misfit(weights: Ints, name: str, at: int, hold: str) -> str:

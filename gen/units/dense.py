@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold
 from bittern.gen.timing import Steps
-from bittern.gen.units.unit import Unit
+from bittern.gen.units.unit import Unit, sentence
 from bittern.hw.formats import FORMATS, TILES, TileFormat
 from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of, products_of, store_of, tree_of
 from bittern.hw.stream import transfers
@@ -36,8 +36,8 @@ class DenseUnit(Unit):
         return self.fmt.name
 
     @classmethod
-    def names(cls) -> list[str]:
-        return [kind.name for kind in (*FORMATS, *TILES)]
+    def formats(cls) -> dict[str, str]:
+        return {kind.name: sentence(kind) for kind in (*FORMATS, *TILES)}
 
     @classmethod
     def find(cls, weights: Ints) -> list[Self]:

@@ -11,6 +11,7 @@ from amaranth import Shape
 
 from bittern.gen.cost import Cost
 from bittern.gen.units.lanes import LaneUnit, by_decoder
+from bittern.gen.units.unit import sentence
 from bittern.hw.sharing.factorised import (
     FactorisedMatrixVectorUnit,
     Grouped,
@@ -39,8 +40,8 @@ class FactorisedUnit(LaneUnit):
     name = "factorised"
 
     @classmethod
-    def names(cls) -> list[str]:
-        return [cls.name]
+    def formats(cls) -> dict[str, str]:
+        return {cls.name: sentence(Grouped)}
 
     @classmethod
     def find(cls, weights: Ints) -> list[Self]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from bittern.gen.cost import Cost
 from bittern.gen.units.lanes import LaneUnit, by_decoder
+from bittern.gen.units.unit import sentence
 from bittern.hw.formats import FORMATS, Format
 from bittern.hw.matrix_vector import products_of, tree_of
 from bittern.hw.sparse import SPARSE_CODES, SparseCode
@@ -51,8 +52,8 @@ class SparseUnit(LaneUnit):
         return self.kind.name
 
     @classmethod
-    def names(cls) -> list[str]:
-        return [kind.name for kind in CODES]
+    def formats(cls) -> dict[str, str]:
+        return {kind.name: sentence(kind) for kind in CODES}
 
     @classmethod
     def find(cls, weights: Ints) -> list[Self]:

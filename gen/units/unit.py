@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from bittern.gen.timing import Steps
     from bittern.hw.ints import Ints
 
-__all__ = ["Unit"]
+__all__ = ["Unit", "sentence"]
+
+
+def sentence(described: object) -> str:
+    """Return the first line of a docstring."""
+    return (described.__doc__ or "").split("\n")[0]
 
 
 class Unit(ABC):
@@ -28,8 +33,8 @@ class Unit(ABC):
 
     @classmethod
     @abstractmethod
-    def names(cls) -> list[str]:
-        """Return the formats of this kind."""
+    def formats(cls) -> dict[str, str]:
+        """Return the names of formats of this kind, and what each is in a sentence."""
 
     @classmethod
     @abstractmethod

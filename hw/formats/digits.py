@@ -67,7 +67,7 @@ BIT, MINUS = (0, 1), (0, -1)
 
 @dataclass(frozen=True)
 class Digits(Format):
-    """Weights that are sums of one digit of each of `planes`."""
+    """Any integers, in radix 4: sums of one digit of each of `planes`."""
 
     planes: tuple[Plane, ...]
 

@@ -83,7 +83,7 @@ class NOfM(TileFormat):
             if m <= inputs:
                 padded = np.zeros((outputs, -(-inputs // m) * m), dtype=bool)
                 padded[:, :inputs] = weights != 0
-                n = int(padded.reshape(outputs, -1, m).sum(axis=2).max())
+                n = max(int(padded.reshape(outputs, -1, m).sum(axis=2).max()), 1)
                 if n <= m // 2: # else too little is saved
                     found.append(cls(n, m, inner))
         # the fewest products, then bits, for an input

@@ -381,13 +381,14 @@ def boards(*, as_json: bool) -> None:
 def formats(*, as_json: bool) -> None:
     """List the formats of weights, and of the files that are read."""
     from bittern.gen.importers import IMPORTERS
-    from bittern.hw.formats import FORMATS
+    from bittern.gen.units import UNITS
 
     files = [(", ".join(i.SUFFIXES), (i.__doc__ or "").split("\n")[0]) for i in IMPORTERS]
-    weights = [(f.name, (f.__doc__ or "").split("\n")[0]) for f in FORMATS]
+    weights = [item for kind in UNITS for item in kind.formats().items()]
     if as_json:
         show_json({"files": [{"suffixes": s, "what": what} for s, what in files],
                    "weights": [{"name": name, "what": what} for name, what in weights]})
         return
     show(table("Model files", ("suffix", "what"), files),
-         table("Weights, cheapest first; found, not asked for", ("name", "what"), weights))
+         table("Weights: all that hold them are found, and the cheapest is taken",
+               ("name", "what"), weights))
