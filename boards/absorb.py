@@ -136,7 +136,7 @@ class _Module:
                                   if isinstance(bit, int) and bit != z))
         if len(nets) > len(PINS):
             return None
-        place = {net: k for k, net in enumerate(nets)}
+        place: dict[Bit, int] = {net: k for k, net in enumerate(nets)}
         place[z] = -1
 
         def pattern(lut: Lut) -> Lut:

@@ -10,18 +10,21 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from bittern.hw.family import Family
-from bittern.hw.formats.format import Term
 from bittern.hw.pipeline import draft
+from bittern.hw.term import Term
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bittern.hw.pipeline import Stages
 
-__all__ = ["First", "Gate", "Sum", "Tree", "add_tree"]
+__all__ = ["Cost", "First", "Gate", "Lemma", "Sum", "Tree", "add_tree"]
 
 CHAIN = 32
 """Bits of a carry chain: longer ones share more separators, and are slower."""
+
+MHZ = {Family.ICE40: (40, 110), Family.ECP5: (50, 200), Family.GOWIN: (70, 170)}
+"""Clock of 256 bits counted in words without registers, and with one for each level."""
 
 First = Literal["compressors", "chain", "halves"]
 """How single bits are first added.
@@ -191,45 +194,93 @@ class Tree:
                              f"not {self.first!r}")
         if self.every < 0:
             raise ValueError(f"every must be 0 or more levels, not {self.every}")
-        if self.chain < 4: # noqa: PLR2004
+        if self.chain < 4:
             raise ValueError(f"chain must be 4 or more bits, not {self.chain}")
+
+    @classmethod
+    def of(cls, family: Family, *, operands: int = 1, mhz: float = 0) -> Self:
+        """Return the smallest tree of a family for bits of so many operands, at a clock.
+
+        The clock is of a tree of 256 bits alone on a device (of the iCE40 an HX), so that a
+        design should ask for more than its own. Faster than that a tree is larger, and
+        nothing is promised above the last of :data:`MHZ`.
+        """
+        first: First = "compressors"
+        if family is Family.ECP5:
+            first = "halves" if operands == 1 else "chain"
+        combinational, words = MHZ[family]
+        if mhz > words:
+            return cls("compressors", words=False, every=1)
+        return cls(first, every=1 if mhz > combinational else 0)
 
     def count(self, stages: Stages, bits: Sequence[Term], name: str) -> Value:
         """Return how many of `bits` are 1."""
-        return self._count(stages, bits, name)[0]
+        return self.add(stages, [bits], name)[0]
 
-    def cost(self, bits: Sequence[Term]) -> Cost:
-        """Return what :meth:`count` is made of."""
-        costs: list[Cost] = []
-        draft(lambda stages: costs.append(self._count(stages, bits, "count")[1]))
-        return costs[0]
+    def add(self, stages: Stages, groups: Sequence[Sequence[Term]], name: str, *,
+            width: int | None = None, cost: Cost | None = None) -> list[Value]:
+        """Return the sum of each group of terms, modulo ``2**width`` if a width is given.
 
-    def lemmas(self, bits: Sequence[Term]) -> list[tuple[str, Lemma, Lemma]]:
-        """Return what is to be proven of :meth:`count`: name, gates, and the sums they are equal to.
+        What they are made of is added to `cost`.
+        """
+        return self._add(stages, groups, name, width, Cost() if cost is None else cost)
+
+    def cost(self, *groups: Sequence[Term]) -> Cost:
+        """Return what :meth:`add` is made of."""
+        cost = Cost()
+        draft(lambda stages: self.add(stages, groups, "sum", cost=cost))
+        return cost
+
+    def lemmas(self, *groups: Sequence[Term]) -> list[tuple[str, Lemma, Lemma]]:
+        """Return what is to be proven of :meth:`add`: name, gates, and the sums they are equal to.
 
         Each step replaces terms by their sum, so that the sum of all terms stays, and only one
-        is left in the end: it is the count if each different step is as its lemma says.
+        is left in the end: it is the sum if each different step is as its lemma says.
         """
         return [(f"{step.name}_{k}", Lemma(step, naive=False), Lemma(step, naive=True))
-                for k, step in enumerate(self.cost(bits).steps.values())]
+                for k, step in enumerate(self.cost(*groups).steps.values())]
 
-    def _count(self, stages: Stages, bits: Sequence[Term], name: str) -> tuple[Value, Cost]:
-        cost, level = Cost(), 0
-        rest = list(bits)
-        while len(rest) > 1:
-            before = set(map(id, rest))
-            rest = (_Level(self.first, self.chain, cost, over=0).add(rest) if self.words
-                    else _compress(rest, len(bits), cost))
+    def _add(self, stages: Stages, groups: Sequence[Sequence[Term]], name: str,
+             width: int | None, cost: Cost) -> list[Value]:
+        rests = [list(group) for group in groups]
+        highs = [sum(t.high << t.shift for t in group) for group in groups]
+        if not self.words:
+            rests = [[bit for t in rest for bit in _split(t)] for rest in rests]
+        level = 0
+        while any(len(rest) > 1 for rest in rests):
+            before = {id(t) for rest in rests for t in rest}
             level += 1
             label = f"{name}_{level}"
+            rests = [self._level(rest, high, width, cost) if len(rest) > 1 else rest
+                     for rest, high in zip(rests, highs, strict=True)]
             if self.every and level % self.every == 0:
-                rest = _wait(rest, stages.stage, label, cost,
-                             operands=self.first != "compressors")
+                held = iter(_wait([t for rest in rests for t in rest], stages.stage, label, cost,
+                                  operands=self.first != "compressors"))
+                rests = [[next(held) for _ in rest] for rest in rests]
             else:
-                rest = [t if id(t) in before else _name(stages, t, f"{label}_{k}")
-                        for k, t in enumerate(rest)]
-        total = rest[0]
-        return Cat(Const(0, total.shift), total.value), cost
+                rests = [[t if id(t) in before else _name(stages, t, f"{label}_{g}_{k}")
+                          for k, t in enumerate(rest)] for g, rest in enumerate(rests)]
+        return [Cat(Const(0, t.shift), t.value) for t, in rests]
+
+    def _level(self, terms: Sequence[Term], high: int, width: int | None, cost: Cost
+               ) -> list[Term]:
+        if self.words:
+            terms = _Level(self.first, self.chain, cost, over=0).add(terms)
+        else:
+            terms = _compress(terms, high, cost)
+        if width is None:
+            return terms
+        return [t if len(t.value) + t.shift <= width else
+                Term(t.shift, t.value[:max(width - t.shift, 0)],
+                     min(t.high, (1 << max(width - t.shift, 0)) - 1))
+                for t in terms if t.shift < width]
+
+
+def _split(term: Term) -> list[Term]:
+    """Return the bits of a word."""
+    if term.high == 1:
+        return [term]
+    return [Term(term.shift + k, bit, 1) for k, bit in enumerate(term.value)]
 
 
 def _name(stages: Stages, term: Term, name: str) -> Term:
@@ -331,7 +382,7 @@ class _Level:
         bits = [t for t in group if t.high == 1]
         words = [t for t in group if t.high > 1]
         pairs: list[_Pair] = []
-        if not words and len(bits) > 2: # noqa: PLR2004
+        if not words and len(bits) > 2:
             pairs = self._first(bits)
         else:
             # a carry for each pair of this level and of all later ones: what is more is a word
@@ -340,8 +391,7 @@ class _Level:
             while len(words) > 1:
                 pairs.append(_Pair([words.pop(0)], [words.pop(0)], bits.pop() if bits else None))
         for chain in _chains(pairs, self.chain):
-            self._take(Step("chain", [pair.terms for pair in chain], lambda groups, chain=chain: (
-                _add_chain([pair.of(terms) for pair, terms in zip(chain, groups, strict=True)]))))
+            self._take(_chain_step(chain))
             self.cost.chains.append(_length(chain))
             self.cost.absorbed += sum(pair.absorbed for pair in chain)
         self.sums += words + bits # they wait
@@ -352,11 +402,11 @@ class _Level:
             return [bits.pop() for _ in range(n)]
 
         count, rest = divmod(len(bits) + 1 - self.over, 4)
-        count += rest == 3 # noqa: PLR2004
+        count += rest == 3
         pairs: list[_Pair] = []
         if self.first == "compressors":
             sizes = [3] * count
-            if rest == 1 and count and _operands(bits[-4:]) == 4: # noqa: PLR2004
+            if rest == 1 and count and _operands(bits[-4:]) == 4:
                 sizes[0] = 4
             for size in sizes:
                 triple = take(size)
@@ -367,7 +417,7 @@ class _Level:
         if self.first == "halves":
             groups, rest = divmod(len(bits) + 1 - self.over, 6)
             pairs = [_Pair(take(2), take(2), take(1)[0]) for _ in range(groups)]
-            if rest == 5: # noqa: PLR2004
+            if rest == 5:
                 pairs.append(_Pair(take(2), take(2)))
             count = rest in (3, 4)
         return pairs + [_Pair(take(1), take(1), take(1)[0]) for _ in range(count)]
@@ -389,7 +439,7 @@ def _operands(bits: Sequence[Term]) -> int:
 
 def _compressor(bits: Sequence[Term]) -> int:
     """Return the LUTs that count three bits, of at most two operands each, or four wires."""
-    return 3 if len(bits) > 3 else {3: 2, 4: 2, 5: 3, 6: 4}[_operands(bits)] # noqa: PLR2004
+    return 3 if len(bits) > 3 else {3: 2, 4: 2, 5: 3, 6: 4}[_operands(bits)]
 
 
 def _count(bits: Sequence[Term]) -> Term:
@@ -434,6 +484,13 @@ def _length(chain: Sequence[_Pair]) -> int:
     return sum(_separated(chain)) + sum(pair.width for pair in chain)
 
 
+def _chain_step(chain: Sequence[_Pair]) -> Step:
+    def build(groups: Sequence[Sequence[Term]]) -> list[Term]:
+        return _add_chain([pair.of(terms) for pair, terms in zip(chain, groups, strict=True)])
+
+    return Step("chain", [pair.terms for pair in chain], build)
+
+
 def _add_chain(chain: Sequence[_Pair]) -> list[Term]:
     """Add each pair of `chain` to its carry, all in one adder."""
     operands: tuple[list[Value], list[Value]] = ([], [])
@@ -457,7 +514,7 @@ def _compress(terms: Sequence[Term], high: int, cost: Cost) -> list[Term]:
     columns: dict[int, list[Term]] = {}
     for t in terms:
         columns.setdefault(t.shift, []).append(t)
-    if max(map(len, columns.values())) <= 2: # noqa: PLR2004
+    if max(map(len, columns.values())) <= 2:
         step = Step("adder", [terms], lambda groups: [_add_bits(group, high) for group in groups])
         cost.steps.setdefault(step.key, step)
         cost.chains.append(high.bit_length())
@@ -466,7 +523,7 @@ def _compress(terms: Sequence[Term], high: int, cost: Cost) -> list[Term]:
     for shift, column in columns.items():
         for k in range(0, len(column), 3):
             bits = column[k:k + 3]
-            if len(bits) < 3: # noqa: PLR2004
+            if len(bits) < 3:
                 rest += bits
                 continue
             cost.luts += _compressor(bits)

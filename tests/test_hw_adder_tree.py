@@ -6,7 +6,7 @@ from amaranth import Module, Signal
 from amaranth.sim import Simulator
 
 from bittern.hw.adder_tree import add_tree
-from bittern.hw.formats.format import Term
+from bittern.hw.term import Term
 
 BITS = [[(0, 1)] * n for n in (1, 2, 3, 4, 5, 7, 8, 13, 31, 32, 64, 65, 100)]
 WORDS = [[(0, 3)] * n for n in (1, 2, 3, 5, 8)]

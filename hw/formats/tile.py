@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+from bittern.hw.term import Term
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,15 +16,6 @@ if TYPE_CHECKING:
     from bittern.hw.pipeline import Stages
 
 __all__ = ["Term", "TileFormat"]
-
-
-@dataclass(frozen=True)
-class Term:
-    """A summand of a product: the unsigned `value`, which is at most `high`, times ``2**shift``."""
-
-    shift: int
-    value: Value
-    high: int
 
 
 class TileFormat(ABC):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bittern.hw.operators.binary_dot import BinaryDot
+from bittern.hw.operators.bit_planes import BitPlanes, Planes
 from bittern.hw.operators.booth import BoothProduct
 from bittern.hw.operators.clip import Clip, Wrap
 from bittern.hw.operators.constant_product import ConstantProduct
@@ -12,22 +14,26 @@ from bittern.hw.operators.maximum import ArgMax, Maximum
 from bittern.hw.operators.operator import Function, Operate, Operator
 from bittern.hw.operators.packed_product import PackedProduct
 from bittern.hw.operators.plan import PlanSigmoid, PlanTanh
+from bittern.hw.operators.popcount import Popcount
 from bittern.hw.operators.product import Product
 from bittern.hw.operators.requantized import Requantized
 from bittern.hw.operators.round_shift import RoundShift
 from bittern.hw.operators.table_function import TableFunction
 from bittern.hw.operators.table_product import TableProduct
 from bittern.hw.operators.truncated_product import TruncatedProduct
+from bittern.hw.operators.vote import Vote
 
 __all__ = [
-    "OPERATORS", "ArgMax", "BoothProduct", "Clip", "ConstantProduct", "DspProduct",
-    "Function", "HardSigmoid", "HardSwish", "LeakyReLU", "Maximum", "Operate", "Operator",
-    "PackedProduct", "PlanSigmoid", "PlanTanh", "Product", "Requantized", "RoundShift",
-    "TableFunction", "TableProduct", "TruncatedProduct", "Wrap",
+    "OPERATORS", "ArgMax", "BinaryDot", "BitPlanes", "BoothProduct", "Clip", "ConstantProduct",
+    "DspProduct", "Function", "HardSigmoid", "HardSwish", "LeakyReLU", "Maximum", "Operate",
+    "Operator", "PackedProduct", "PlanSigmoid", "PlanTanh", "Planes", "Popcount", "Product",
+    "Requantized", "RoundShift", "TableFunction", "TableProduct", "TruncatedProduct", "Vote",
+    "Wrap",
 ]
 
 OPERATORS: tuple[type[Operator], ...] = (
     Product, Clip, Wrap, RoundShift, BoothProduct, TableProduct, ConstantProduct,
     PackedProduct, TruncatedProduct, Requantized, TableFunction, LeakyReLU, HardSigmoid,
     HardSwish, PlanSigmoid, PlanTanh, DspProduct, ArgMax, Maximum,
+    Popcount, BinaryDot, BitPlanes, Vote,
 )

@@ -10,8 +10,8 @@ from amaranth import Shape, Value, unsigned
 
 from bittern.hw.adder_tree import Gate, Tree
 from bittern.hw.family import Family
-from bittern.hw.formats.format import Term
 from bittern.hw.operators.popcount import BitCount, check_bits
+from bittern.hw.term import Term
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,19 +68,17 @@ class BinaryDot(BitCount):
         pairs = zip(operands[:self.bits], operands[self.bits:], strict=True)
         return [Gate.of(lambda x, w: x ^ w, x, w) for x, w in pairs]
 
-    def bound(self, family: Family) -> tuple[float, str]: # noqa: ARG002
+    def bound(self, family: Family) -> tuple[float, str]:
         return ((2 * self.bits - 1) / 3,
                 "the top bit depends on all, and a LUT4 joins four signals")
 
     @classmethod
     def examples(cls) -> list[Self]:
-        trees = [Tree(), Tree("chain"), Tree(words=False), Tree(every=1), Tree("chain", every=1),
-                 Tree("chain", every=2, chain=8), Tree(words=False, every=2)]
-        return [*(cls(n, tree) for n in (1, 2, 3, 4, 5) for tree in trees[:3]),
-                *(cls(n, tree) for n in (7, 10) for tree in trees)]
+        return [cls(1), cls(3), cls(10), cls(8, Tree("chain")), cls(9, Tree(words=False)),
+                cls(6, Tree(every=1)), cls(10, Tree("chain", every=1)),
+                cls(7, Tree("chain", every=2, chain=8))]
 
     @classmethod
     def points(cls) -> list[Self]:
         return [cls(n, tree) for n in (32, 256)
-                for tree in (Tree(), Tree("chain"), Tree("chain", every=1),
-                             Tree(words=False, every=1))]
+                for tree in (Tree(), Tree("chain"), Tree(words=False, every=1))]

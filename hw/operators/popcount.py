@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from amaranth import Cat, Shape, Signal, Value, unsigned
+from amaranth import Shape, Signal, Value, unsigned
 
 from bittern.hw.adder_tree import Gate, Tree
 from bittern.hw.family import Family
-from bittern.hw.formats.format import Term
 from bittern.hw.operators.operator import Operator
+from bittern.hw.term import Term
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,9 +43,7 @@ class BitCount(Operator):
         """Return the bits."""
 
     def gates(self, stages: Stages, *operands: Value) -> Sequence[Value]:
-        terms = self.terms(*operands)
-        # an XOR or an inverter alone is no term of the tree
-        return (self.tree.count(stages, terms, "count"),)
+        return (self.tree.count(stages, self.terms(*operands), "count"),)
 
     def lut4(self, family: Family) -> float:
         return self.tree.cost(self._fresh()).lut4(family)
@@ -107,8 +105,8 @@ class Popcount(BitCount):
                     np.zeros_like(operands[0])),)
 
     def naive(self, *operands: Value) -> Sequence[Value]:
-        weights = Value.cast(self.weights)
-        return (sum(x ^ w for x, w in zip(operands, Cat(weights, *[0] * self.bits), strict=False)),)
+        weights = [self.weights >> k & 1 for k in range(self.bits)]
+        return (sum((x ^ w for x, w in zip(operands, weights, strict=True)), Value.cast(0)),)
 
     def terms(self, *operands: Value) -> list[Term]:
         plain = [Term(0, x, 1) for k, x in enumerate(operands) if not self.weights >> k & 1]
@@ -116,41 +114,38 @@ class Popcount(BitCount):
                                 if self.weights >> k & 1]
         return order(plain, inverted, self.tree)
 
-    def bound(self, family: Family) -> tuple[float, str]: # noqa: ARG002
+    def bound(self, family: Family) -> tuple[float, str]:
         return (self.bits - 1) / 3, "the top bit depends on all, and a LUT4 joins four signals"
 
     @classmethod
     def examples(cls) -> list[Self]:
-        trees = [Tree(), Tree("chain"), Tree("halves"), Tree(words=False),
-                 Tree(every=1), Tree("halves", every=1), Tree("halves", every=2, chain=8),
-                 Tree(words=False, every=2)]
-        return [*(cls(n, 0, tree) for n in (1, 2, 3, 4, 5, 6, 7) for tree in trees[:4]),
-                *(cls(n, (0x5A63C << n) // (1 << 19) & (1 << n) - 1, tree)
-                  for n in (11, 16, 17, 20) for tree in trees),
-                *(cls(n, (1 << n) - 1, tree) for n in (15, 18) for tree in trees)]
+        return [cls(1), cls(2, 3), cls(3, 5, Tree("halves")), cls(7, 0x29, Tree("chain")),
+                cls(12, 0x5A6), cls(17, 0x15A63, Tree("halves")), cls(13, 0x1FFF, Tree("halves")),
+                cls(14, 0x1234, Tree(words=False)), cls(12, 0x35A, Tree(every=1)),
+                cls(16, 0, Tree("halves", every=2, chain=8)),
+                cls(11, 0x555, Tree(words=False, every=2))]
 
     @classmethod
     def points(cls) -> list[Self]:
         return [cls(n, 0, tree) for n in (32, 256)
-                for tree in (Tree(), Tree("halves"), Tree("halves", every=1),
-                             Tree(words=False, every=1))]
+                for tree in (Tree(), Tree("halves"), Tree(words=False, every=1))]
 
 
 def order(plain: list[Term], inverted: list[Term], tree: Tree) -> list[Term]:
     """Return bits as a tree takes them, from the last on, so that all are absorbed.
 
-    An inverter in front of a LUT is free, and in front of the carry chains of the ECP5 but where
-    both words are half adders of two inverted bits, or both of one.
+    An inverter in front of a LUT is free, and so it is in front of a carry chain of the ECP5, but
+    where both words are half adders of inverted bits.
     """
     if tree.first != "halves" or not tree.words:
         return plain + inverted
     groups: list[Term] = []
     for _ in range((len(plain) + len(inverted) + 1) // 6):
-        if len(plain) < 2: # noqa: PLR2004
+        if len(plain) < 2:
             break
         pair = [plain.pop(), plain.pop()]
         rest = plain if len(plain) > len(inverted) else inverted
-        if len(rest) < 3: # noqa: PLR2004
+        if len(rest) < 3:
             plain += pair
             break
         groups += [rest.pop(), rest.pop(), rest.pop(), *pair]
