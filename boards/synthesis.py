@@ -28,7 +28,8 @@ WITHOUT_DSP = {
     Family.ECP5: f"{SYNTH[Family.ECP5]} -nodsp",
     Family.GOWIN: f"{SYNTH[Family.GOWIN]} -nodsp",
 }
-# -no-rw-check: no memory here is read where it is written in the same cycle.
+COLLISIONS = f"setparam -set COLLISION_X_MASK 16'b{'1' * 16} t:$memrd_v2"
+# This and -no-rw-check: no memory here is read where it is written in the same cycle.
 # -noiopads: it would put pads on the ports of modules that are kept, too.
 PADS = "iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O -toutpad TBUF ~OEN:I:O"
 
@@ -45,6 +46,7 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
     yosys([
         f"read_rtlil {top}.il",
         *marks,
+        COLLISIONS,
         f"{synth} -top {top}",
         *([f"{PADS} {top}"] if family is Family.GOWIN else []),
         # what the cell libraries hold, and where on this machine they are
