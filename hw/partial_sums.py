@@ -58,8 +58,8 @@ def chunk_bounds(weights: Ints, x: tuple[int, int], chunk: int) -> tuple[int, in
 class ChunkedSum(wiring.Component):
     """Sum of each frame of terms, exact: a narrow sum that is added to a wide one now and then.
 
-    Of the two adders the narrow one works in every cycle; the wide one has `chunk` cycles' time
-    and, in all but one of them, nothing to do. A term a cycle; latency 2 from the last term of a
+    The narrow adder works in every cycle, the wide one in one of `chunk`. It takes more LUTs than
+    one wide adder: what it saves is switching. A term a cycle; latency 2 from the last term of a
     frame. ``ready`` passes combinationally from ``o`` to ``i``.
 
     Parameters

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Pipeline", "Stages", "Wires", "draft"]
 
+BLOCK = 2048
+"""Bits from which a table is a block of memory: as logic, the ECP5 takes 300 LUTs for so many."""
+
 
 class Stages:
     """Register levels of a datapath, a step a cycle; used while elaborating.
@@ -60,7 +63,9 @@ class Stages:
         """Return the word at `address`, at the next stage; a constant where all are equal."""
         if len(set(words)) == 1:
             return Const(words[0], width)
-        rom: memory.Memory = memory.Memory(shape=unsigned(width), depth=len(words), init=words)
+        attrs = {"ram_style": "block"} if len(words) * width >= BLOCK else {}
+        rom: memory.Memory = memory.Memory(shape=unsigned(width), depth=len(words), init=words,
+                                           attrs=attrs)
         self.m.submodules[name] = rom
         port = rom.read_port()
         self.m.d.comb += [port.addr.eq(address), port.en.eq(self.enable)]
@@ -71,11 +76,11 @@ class Stages:
 class Wires(Stages):
     """Stages without registers: the function of a datapath alone, for proofs."""
 
-    def stage(self, values: Sequence[Value], name: str) -> list[Value]:  # noqa: ARG002
+    def stage(self, values: Sequence[Value], name: str) -> list[Value]:
         self._count(values)
         return list(values)
 
-    def table(self, words: Sequence[int], width: int, address: Value, name: str) -> Value:  # noqa: ARG002
+    def table(self, words: Sequence[int], width: int, address: Value, name: str) -> Value:
         word: Value | ValueCastable = Array(Const(w, width) for w in words)[address]
         return Value.cast(word)
 

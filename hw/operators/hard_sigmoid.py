@@ -34,7 +34,9 @@ class HardSigmoid(Operator):
     """``y = clip(round((x * multiplier + offset) / 2**shift), 0, one)``, latency 0.
 
     Adders, or a table where that is smaller. The slope 1/2, 1/4, 0.2 (Keras, ONNX) or 1/6 (PyTorch)
-    is in `multiplier` and `shift`, one half in `offset`. Source: Courbariaux et al. 2015, arXiv:1511.00363, section 2.3.
+    is in `multiplier` and `shift`, one half in `offset`.
+
+    Source: Courbariaux et al. 2015, arXiv:1511.00363, section 2.3.
 
     Parameters
     ----------
