@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from bittern.hw.skipping.early_termination import EarlyTerminationUnit
 from bittern.hw.skipping.gating import Gated
 from bittern.hw.skipping.zero_skip import NonZeroStream, ZeroSkippingUnit
 
-__all__ = ["Gated", "NonZeroStream", "ZeroSkippingUnit"]
+__all__ = ["EarlyTerminationUnit", "Gated", "NonZeroStream", "ZeroSkippingUnit"]
