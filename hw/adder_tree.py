@@ -23,7 +23,7 @@ __all__ = ["Cost", "First", "Gate", "Lemma", "Sum", "Tree", "add_tree"]
 CHAIN = 32
 """Bits of a carry chain: longer ones share more separators, and are slower."""
 
-MHZ = {Family.ICE40: (40, 110), Family.ECP5: (50, 200), Family.GOWIN: (70, 170)}
+MHZ = {Family.ICE40: (40, 110), Family.ECP5: (50, 190), Family.GOWIN: (70, 170)}
 """Clock of 256 bits counted in words without registers, and with one for each level."""
 
 First = Literal["compressors", "chain", "halves"]
@@ -211,7 +211,9 @@ class Tree:
         combinational, words = MHZ[family]
         if mhz > words:
             return cls("compressors", words=False, every=1)
-        return cls(first, every=1 if mhz > combinational else 0)
+        if mhz > combinational:
+            return cls(first, every=1, chain=64 if family is Family.ECP5 else 32)
+        return cls(first)
 
     def count(self, stages: Stages, bits: Sequence[Term], name: str) -> Value:
         """Return how many of `bits` are 1."""

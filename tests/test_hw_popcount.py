@@ -154,7 +154,7 @@ def test_the_tree_for_a_clock():
     assert Tree.of(Family.ECP5) == Tree("halves")
     assert Tree.of(Family.ECP5, operands=2) == Tree("chain")
     assert Tree.of(Family.ICE40) == Tree()
-    assert Tree.of(Family.ICE40, mhz=60) == Tree(every=1)
+    assert Tree.of(Family.ICE40, mhz=60) == Tree(every=1, chain=32)
     assert Tree.of(Family.GOWIN, mhz=300) == Tree(words=False, every=1)
 
 
