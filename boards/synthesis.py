@@ -28,7 +28,7 @@ WITHOUT_DSP = {
     Family.ECP5: f"{SYNTH[Family.ECP5]} -nodsp",
     Family.GOWIN: f"{SYNTH[Family.GOWIN]} -nodsp",
 }
-COLLISIONS = f"setparam -set COLLISION_X_MASK 16'b{'1' * 16} t:$memrd_v2"
+COLLISIONS = f"setparam -set COLLISION_X_MASK 16'b{'1' * 16} t:$memrd_v2 r:CLK_ENABLE=1 %i"
 # This and -no-rw-check: no memory here is read where it is written in the same cycle.
 # -noiopads: it would put pads on the ports of modules that are kept, too.
 PADS = "iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O -toutpad TBUF ~OEN:I:O"

@@ -10,15 +10,24 @@ import onnx
 import pytest
 
 from bittern.boards import board
+from bittern.boards.synthesis import netlist
 from bittern.gen.compile import compile_network
 from bittern.gen.design import Design
 from bittern.gen.importers import read
+from bittern.gen.rtlil import to_rtlil
+from bittern.sim import netlist as gates
 from bittern.sim.bench import run_stream
+from bittern.sim.vectors import Vectors
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FOUND = {"binary": "binary", "ternary": "ternary", "two_scales": "codebook", "powers": "powers",
          "two_powers": "powers", "codebook": "codebook", "pruned": "relative-index",
          "pruned_blocks": "block", "two_of_four": "n-of-m", "integers": "multiplier"}
+NETLISTS = [("integers", "ulx3s_85f", {"fc1": "packed-multiplier", "fc2": "multiplier"}),
+            ("pruned", "ulx3s_85f", {"fc1": "bitmask", "fc2": "zero-run"}),
+            ("two_scales", "ulx3s_85f", {"fc1": "codebook", "fc2": "factorised"}),
+            ("two_of_four", "icebreaker", {"fc1": "n-of-m", "fc2": "block"}),
+            ("powers", "icebreaker", {"fc1": "powers", "fc2": "codebook"})]
 SLOW = 20_000
 """Frames a second of designs that are small enough to simulate here."""
 
@@ -64,3 +73,17 @@ def test_golden_model_and_hardware_equal_the_file(kind, digits):
                      outputs=frames * plan.output.transfers, seed=1, stall=0.2, limit=20_000)
     got = np.array(run.outputs).reshape(frames, -1)[:, :plan.output.features]
     assert np.array_equal(got, y[:frames].reshape(frames, -1))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "on", "formats"), NETLISTS, ids=lambda v: str(v))
+def test_netlists_are_exact_and_take_the_predicted_cycles(kind, on, formats, tmp_path):
+    network, target = read(model(kind)), board(on)
+    plan = compile_network(network, target.target(), SLOW, formats)
+    x = network.encode(np.load(EXAMPLES / "digits" / "test.npz")["x"][:8])
+    vectors = Vectors(plan.input, plan.output, x, network.graph.golden(x))
+    verilog = netlist(to_rtlil(Design(plan)), target.family)
+    found = gates.run(verilog, target.family.name.lower(), vectors, tmp_path, seed=8)
+    assert found.exact, found.mismatch
+    assert found.latency_cycles == plan.timing.latency
+    assert found.cycles_per_inference == plan.timing.interval
