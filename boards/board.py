@@ -92,4 +92,5 @@ class Board(Device):
         return Target(self.title, has.lut4, has.bram, has.dsp, has.bram_bits, has.bram_width,
                       self.clock_mhz if clock_mhz is None else clock_mhz,
                       ff_in_lut=self.family is Family.ICE40,
-                      dsp_width=16 if self.family is Family.ICE40 else 18)
+                      dsp_width=16 if self.family is Family.ICE40 else 18,
+                      absorbs=self.family is Family.ECP5)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bittern.gen.plan import Plan
     from bittern.hw.ints import Ints
 
-__all__ = ["compile_network", "optimize", "probe", "with_formats"]
+__all__ = ["compile_network", "optimize", "probe", "specialize", "with_formats"]
 
 SEED = 1
 FRAMES = 64
@@ -44,8 +44,15 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
     ValueError
         If the target is too small, `fps` out of reach, or a format does not hold the weights.
     """
-    graph = with_formats(optimize(network.graph), formats or {})
+    graph = specialize(with_formats(optimize(network.graph), formats or {}), target)
     return make_plan(graph, target, fps)
+
+
+def specialize(graph: Graph, target: Target) -> Graph:
+    """Return `graph` with layers that make use of what the device of `target` can do."""
+    return replace(graph, nodes=tuple(
+        replace(node, layer=replace(node.layer, absorbs=target.absorbs))
+        if isinstance(node.layer, Dense) else node for node in graph.nodes))
 
 
 def with_formats(graph: Graph, formats: Mapping[str, str]) -> Graph:

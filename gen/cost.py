@@ -24,6 +24,8 @@ class Target:
     clock_mhz : float
     ff_in_lut : bool
         Whether a flip-flop without a LUT before it takes the site of a LUT.
+    absorbs : bool
+        Whether adders take in functions of two operands before them.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Target:
     clock_mhz: float
     ff_in_lut: bool = False
     dsp_width: int = 18
+    absorbs: bool = False
 
     def blocks(self, depth: int, width: int) -> int:
         """Return the blocks of a memory: of the shapes a block can have, those that need fewest."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from amaranth import Cat, Const, Module, Mux, Signal, Value, unsigned
@@ -329,9 +330,9 @@ class _Pair:
                 for terms in (self.a, self.b))
         return a, b
 
-    @property
+    @cached_property
     def width(self) -> int:
-        return max(map(len, self.words))
+        return max(2 if len(terms) == 2 else len(terms[0].value) for terms in (self.a, self.b))
 
     @property
     def terms(self) -> list[Term]:

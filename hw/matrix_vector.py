@@ -11,7 +11,7 @@ from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
-from bittern.hw.adder_tree import Sum, add_tree
+from bittern.hw.adder_tree import Gate, Sum, add_tree
 from bittern.hw.ints import Ints, shape_of
 from bittern.hw.pipeline import Stages, draft
 from bittern.hw.stream import Queue, lanes, transfers
@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 __all__ = ["MatrixVectorUnit", "ProductCost", "delay_of", "products_of", "store_of", "tree_of"]
 
 
-def delay_of(fmt: TileFormat, x_width: int, simd: int, *, in_folds: int, out_folds: int) -> int:
+def delay_of(fmt: TileFormat, x_width: int, simd: int, *, in_folds: int, out_folds: int,
+             absorbs: bool = False) -> int:
     """Return the cycles from a step to its sum: inputs, products, tree and accumulator.
 
     Where inputs are kept for several groups of outputs, a register of their buffer adds one.
     """
     replays = in_folds > 1 and out_folds > 1
     return (2 + replays + products_of(fmt, x_width).latency
-            + tree_of(fmt, x_width, simd).latency)
+            + tree_of(fmt, x_width, simd, absorbs=absorbs).latency)
 
 
 def store_of(delay: int, in_folds: int) -> int:
@@ -59,11 +60,19 @@ def products_of(fmt: TileFormat, x_width: int) -> ProductCost:
 
 
 @lru_cache(maxsize=4096)
-def tree_of(fmt: TileFormat, x_width: int, simd: int) -> Sum:
+def tree_of(fmt: TileFormat, x_width: int, simd: int, *, absorbs: bool = False) -> Sum:
     """Return the tree that adds up the products of `simd` inputs, for its latency and size."""
     terms: list[Term] = []
     draft(lambda stages: terms.extend(_tile(fmt, x_width, stages)[0]))
-    return add_tree(terms * (simd // fmt.columns), name="sum")
+    return _add(terms * (simd // fmt.columns), "sum", absorbs=absorbs)
+
+
+def _add(terms: list[Term], name: str, *, absorbs: bool) -> Sum:
+    """Return the sum of `terms`, bits first as is best for the device."""
+    if not absorbs:
+        return add_tree(terms, name=name)
+    gates = any(isinstance(term, Gate) for term in terms)
+    return add_tree(terms, name=name, first="chain" if gates else "halves", chain=64)
 
 
 def _tile(fmt: TileFormat, x_width: int, stages: Stages) -> list[list[Term]]:
@@ -101,6 +110,8 @@ class MatrixVectorUnit(wiring.Component):
         `simd` is a multiple of the inputs of a tile of `fmt`.
     block : bool
         Whether weights shall be in block RAM or in LUTs.
+    absorbs : bool
+        Whether the adders of the device take in functions of two operands before them.
 
     Members
     -------
@@ -112,12 +123,13 @@ class MatrixVectorUnit(wiring.Component):
     o: stream.Interface
 
     def __init__(self, weights: Ints, bias: Ints, fmt: TileFormat, *, x: Shape, lo: int, hi: int,
-                 pe: int, simd: int, block: bool = True) -> None:
+                 pe: int, simd: int, block: bool = True, absorbs: bool = False) -> None:
         outputs, inputs = weights.shape
         if not (1 <= pe <= outputs and 1 <= simd <= inputs):
             raise ValueError(f"pe must be in 1..{outputs} and simd in 1..{inputs}, "
                              f"not {pe} and {simd}")
         self.fmt, self.x, self.pe, self.simd, self.block = fmt, x, pe, simd, block
+        self.absorbs = absorbs
         self.inputs = inputs
         self.in_folds, self.out_folds = transfers(inputs, simd), transfers(outputs, pe)
         if simd % fmt.columns:
@@ -145,7 +157,7 @@ class MatrixVectorUnit(wiring.Component):
     def delay(self) -> int:
         """Cycles from a step to its sum."""
         return delay_of(self.fmt, self.x.width, self.simd, in_folds=self.in_folds,
-                        out_folds=self.out_folds)
+                        out_folds=self.out_folds, absorbs=self.absorbs)
 
     @property
     def store(self) -> int:
@@ -185,7 +197,8 @@ class MatrixVectorUnit(wiring.Component):
                     for s in range(self.tiles[1])]
         sums = []
         for p in range(self.pe):
-            sums.append(add_tree([term for lane in products for term in lane[p]], name=f"sum_{p}"))
+            sums.append(_add([term for lane in products for term in lane[p]], f"sum_{p}",
+                             absorbs=self.absorbs))
             m.d.sync += [q.eq(value) for q, value in sums[-1].registers]
         for level in range(products_of(self.fmt, self.x.width).latency + sums[0].latency):
             valid_q = Signal(name=f"valid_{level}")

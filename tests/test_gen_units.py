@@ -72,7 +72,7 @@ def check(unit, weights, x_shape, fold, seed):
 def test_every_unit_is_exact_and_as_fast_as_it_says(kind, name):
     x = (unsigned(3), signed(4))[(KINDS.index(kind) + len(name)) % 2]
     weights = matrix(kind, 5, 12)
-    unit = find_units(weights)[name]
+    unit = find_units(weights, absorbs=len(kind) % 2 == 0)[name]
     folds = unit.folds(x)
     rng = np.random.default_rng(len(name))
     for k in {len(folds) - 1, int(rng.integers(len(folds)))}:

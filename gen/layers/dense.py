@@ -32,16 +32,19 @@ class Dense(Layer):
     bias : array ``(outputs,)``
     only : str
         The format to store the weights in, if not the one that suits best.
+    absorbs : bool
+        Whether the adders of the device take in functions of two operands before them.
     """
 
     weights: Ints
     bias: Ints
     only: str = ""
+    absorbs: bool = False
 
     @cached_property
     def units(self) -> dict[str, Unit]:
         """What can multiply by the weights, by the name of the format they are stored in."""
-        found = find_units(self.weights)
+        found = find_units(self.weights, absorbs=self.absorbs)
         return {self.only: found[self.only]} if self.only else found
 
     @cached_property

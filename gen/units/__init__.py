@@ -19,9 +19,10 @@ __all__ = ["UNITS", "Unit", "check_format", "find_units"]
 UNITS: tuple[type[Unit], ...] = (DenseUnit, SparseUnit, FactorisedUnit)
 
 
-def find_units(weights: Ints) -> dict[str, Unit]:
+def find_units(weights: Ints, *, absorbs: bool = False) -> dict[str, Unit]:
     """Return every unit that holds `weights` without loss, by the name of its format."""
-    if found := {unit.name: unit for kind in UNITS for unit in kind.find(weights)}:
+    if found := {unit.name: unit for kind in UNITS
+                 for unit in kind.find(weights, absorbs=absorbs)}:
         return found
     raise ValueError(f"no format holds weights of {weights.min()}..{weights.max()}; "
                      "16-bit integers always have one")

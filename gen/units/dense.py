@@ -30,6 +30,7 @@ class DenseUnit(Unit):
 
     weights: Ints
     fmt: TileFormat
+    absorbs: bool = False
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -40,8 +41,9 @@ class DenseUnit(Unit):
         return {kind.name: sentence(kind) for kind in (*FORMATS, *TILES)}
 
     @classmethod
-    def find(cls, weights: Ints) -> list[Self]:
-        return [cls(weights, fmt) for kind in (*FORMATS, *TILES) if (fmt := kind.find(weights))]
+    def find(cls, weights: Ints, *, absorbs: bool = False) -> list[Self]:
+        return [cls(weights, fmt, absorbs) for kind in (*FORMATS, *TILES)
+                if (fmt := kind.find(weights))]
 
     @property
     def bits(self) -> int:
@@ -77,11 +79,13 @@ class DenseUnit(Unit):
 
     def build(self, fold: Fold, bias: Ints, x: Shape, lo: int, hi: int) -> MatrixVectorUnit:
         return MatrixVectorUnit(self.weights, bias, self.fmt, x=x, lo=lo, hi=hi, pe=fold.pe,
-                                simd=fold.simd, block=self._in_blocks(fold))
+                                simd=fold.simd, block=self._in_blocks(fold),
+                                absorbs=self.absorbs)
 
     def _delay(self, fold: Fold, x: Shape) -> int:
         in_folds, out_folds = self._folds(fold)
-        return delay_of(self.fmt, x.width, fold.simd, in_folds=in_folds, out_folds=out_folds)
+        return delay_of(self.fmt, x.width, fold.simd, in_folds=in_folds, out_folds=out_folds,
+                        absorbs=self.absorbs)
 
     def timing(self, fold: Fold, x: Shape) -> Steps:
         in_folds, out_folds = self._folds(fold)
@@ -102,7 +106,8 @@ class DenseUnit(Unit):
 
     def cost(self, fold: Fold, x: Shape, acc_width: int) -> Cost:
         in_folds, out_folds = self._folds(fold)
-        product, tree = products_of(self.fmt, x.width), tree_of(self.fmt, x.width, fold.simd)
+        product, tree = products_of(self.fmt, x.width), tree_of(
+            self.fmt, x.width, fold.simd, absorbs=self.absorbs)
         tiles = self._tiles(fold)
         adder = acc_width * (2 if in_folds > 1 else 1)
         replays = in_folds > 1 and out_folds > 1

@@ -44,7 +44,7 @@ class FactorisedUnit(LaneUnit):
         return {cls.name: sentence(Grouped)}
 
     @classmethod
-    def find(cls, weights: Ints) -> list[Self]:
+    def find(cls, weights: Ints, *, absorbs: bool = False) -> list[Self]:
         unit = cls(weights)
         return [unit] if np.count_nonzero(weights) >= SHARE * sum(map(len, unit._groups)) else []
 

@@ -56,7 +56,7 @@ class SparseUnit(LaneUnit):
         return {kind.name: sentence(kind) for kind in CODES}
 
     @classmethod
-    def find(cls, weights: Ints) -> list[Self]:
+    def find(cls, weights: Ints, *, absorbs: bool = False) -> list[Self]:
         if not weights.any() or (weights == 0).mean() < ZEROS:
             return []
         formats = [fmt for kind in FORMATS if not kind.dsp

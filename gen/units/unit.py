@@ -38,8 +38,11 @@ class Unit(ABC):
 
     @classmethod
     @abstractmethod
-    def find(cls, weights: Ints) -> list[Self]:
-        """Return the units of this kind that hold `weights`, of shape ``(outputs, inputs)``."""
+    def find(cls, weights: Ints, *, absorbs: bool = False) -> list[Self]:
+        """Return the units of this kind that hold `weights`, of shape ``(outputs, inputs)``.
+
+        `absorbs` tells whether the adders of the device take in functions of two operands.
+        """
 
     @property
     @abstractmethod

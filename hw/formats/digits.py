@@ -19,12 +19,16 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from amaranth import Cat, Const, Mux
 
+from bittern.hw.adder_tree import Gate
 from bittern.hw.formats.format import Format, Term
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amaranth import Value
 
     from bittern.hw.ints import Ints
+    from bittern.hw.pipeline import Stages
 
 __all__ = ["Binary", "Digits", "Plane", "Ternary"]
 
@@ -142,6 +146,21 @@ class Digits(Format):
             terms.append(Term(plane.shift, value, high))
             at += plane.width
         return terms
+
+    def products(self, stages: Stages, codes: Sequence[Value], x: Value, name: str
+                 ) -> list[list[Term]]:
+        if any(p.width > 1 for p in self.planes):
+            return super().products(stages, codes, x, name)
+        # functions of two operands, without registers: the adders of some devices take them in
+        if len(x) > 1 or any(p.shift for p in self.planes):
+            return [self.times(code, x) for code in codes]
+        return [[Gate.of(p.times, code[k], x) for k, p in enumerate(self.planes)]
+                for code in codes]
+
+    def lut4(self, x_width: int) -> int:
+        if x_width == 1 and all(p.width == 1 and not p.shift for p in self.planes):
+            return 0 # the tree has them
+        return super().lut4(x_width)
 
     @property
     def pad(self) -> int:
