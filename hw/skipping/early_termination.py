@@ -14,7 +14,6 @@ from amaranth.lib.wiring import In, Out
 from bittern.hw.ints import Ints, shape_of
 from bittern.hw.pipeline import Stages
 from bittern.hw.skipping.signed_product import (
-    SignedProduct,
     add,
     products_latency,
     signed_products,
@@ -23,10 +22,14 @@ from bittern.hw.stream import Queue, lanes, transfers
 
 if TYPE_CHECKING:
     from amaranth import Value
+    from numpy.typing import NDArray
 
     from bittern.hw.formats.format import Format
 
 __all__ = ["EarlyTerminationUnit"]
+
+SMALL = 512
+"""Memories of fewer bits are in LUTs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +48,10 @@ class _Row:
         return cls(index, weights[index], bias)
 
     @cached_property
-    def checked(self) -> Ints:
+    def checked(self) -> NDArray[np.bool_]:
         """After which steps the sum can only fall, so that at most 0 means that it stays there."""
         positive = int((self.weights > 0).sum())
-        steps: Ints = np.arange(len(self.weights)) >= positive - 1
-        return steps
+        return np.arange(len(self.weights)) >= positive - 1
 
     def steps(self, x: Ints) -> Ints:
         """Return the steps after which the result for each of `x` ``(frames, inputs)`` is known."""
@@ -68,6 +70,8 @@ class EarlyTerminationUnit(wiring.Component):
     of the largest magnitude first. There the sum can only fall: when it is at most 0 the result is
     0, and the rest of the row is skipped. A row of `n` weights, for which that is known after `k`,
     takes ``min(n, k + delay)`` cycles, since the lane goes on until the sum that tells is there.
+    Weights and biases of mean zero leave little to skip, a tenth or less: half of the rows end
+    early, but only near their ends. Negative means leave more.
 
     Row ``r`` is done by lane ``r % pe``. Lanes do not wait for each other within a frame; a frame
     begins when it is there and all lanes have done the one before, while the next comes in.
@@ -88,7 +92,7 @@ class EarlyTerminationUnit(wiring.Component):
     pe : int
         Lanes; they need not divide the number of outputs.
     block : bool
-        Whether weights and inputs shall be in block RAM or in LUTs.
+        Whether larger memories shall be in block RAM or in LUTs.
 
     Members
     -------
@@ -193,6 +197,14 @@ class _Lane(wiring.Component):
     `start` begins a frame of the inputs in `bank`, while the lane is not `busy`.
     """
 
+    start: Signal
+    busy: Signal
+    bank: Signal
+    write: Signal
+    at: Signal
+    i: Signal
+    o: stream.Interface
+
     def __init__(self, unit: EarlyTerminationUnit, rows: list[_Row]) -> None:
         self.unit, self.rows = unit, rows
         low = (unit.inputs - 1).bit_length()
@@ -206,12 +218,12 @@ class _Lane(wiring.Component):
         m = Module()
         unit, count = self.unit, sum(len(row.weights) for row in self.rows)
         step, jump, issue = Signal(), Signal(), Signal()
-        address, target, ends = Signal(range(count)), Signal(range(count)), Signal()
+        address = Signal(range(count))
         stages = Stages(m, step)
         word = data.View(self.word, self._rom(m, "weights", self._words(), self.word.size,
-                                              address, step))
+                                              address, enable=step))
         x = self._input(m, step, word.index)
-        flags = [Cat(word.checked, word.last)]
+        flags: list[Value] = [Cat(word.checked, word.last)]
         code, flag = stages.stage([word.code, flags[0]], "word")
         flags.append(flag)
         (product,) = signed_products(unit.fmt, stages, [code], x, "product")
@@ -225,8 +237,14 @@ class _Lane(wiring.Component):
                 m.d.sync += q.eq(valid[-1] & ~jump)
             valid.append(q)
         *coming, there = valid[1:]
-        checked, last = flags[-1]
+        checked, last = flags[-1][0], flags[-1][1]
+        add_up = Signal()
+        m.d.comb += add_up.eq(step & coming[-1] & ~jump)
+        bias, first, target, ends = self._row(m, add_up=add_up, last=flags[-2][1],
+                                              jump=step & jump)
         acc = Signal(unit.acc, reset_less=True)
+        with m.If(add_up):
+            m.d.sync += acc.eq(add(Mux(first, bias, acc), product, len(acc)))
         at_most_0 = acc[-1] | ~acc.any()
         ending = Cat(v & flag[1] for v, flag in zip(coming, flags, strict=False)).any()
         m.d.comb += [
@@ -243,41 +261,41 @@ class _Lane(wiring.Component):
             m.d.sync += [address.eq(target), issue.eq(~ends)]
         with m.If(self.o.valid & self.o.ready & ends):
             m.d.sync += self.busy.eq(0)
-        self._add(m, step & coming[-1] & ~jump, step & jump, flags[-2][1], product, acc, target,
-                  ends)
         return m
 
-    def _add(self, m: Module, add_up: Value, jump: Value, last: Value, product: SignedProduct,
-             acc: Signal, target: Signal, ends: Signal) -> None:
-        """Add products up from the bias of their row, and note what comes behind that."""
-        rows, width = len(self.rows), self.unit.acc.width
-        fresh, begun, row = Signal(init=1), Signal(), Signal(range(rows))
+    def _row(self, m: Module, *, add_up: Value, last: Value, jump: Value
+             ) -> tuple[Value, Value, Value, Value]:
+        """Return the bias of the row that is added up, and whether it begins with this product.
+
+        And of the row whose sum is there: the address of the next one, and whether there is none.
+        """
+        rows, width, depth = len(self.rows), self.unit.acc.width, len(self._words())
+        first, begun, row = Signal(init=1), Signal(), Signal(range(rows))
+        with m.If(add_up | jump):
+            m.d.sync += first.eq(last | jump)
+        if rows == 1:
+            return Const(self.rows[0].bias, width), first, Const(0, 1), Const(1, 1)
         starts = np.cumsum([len(r.weights) for r in self.rows])
         starts[-1] = 0
-        mask = (1 << width) - 1
-        words = [(r.bias & mask) | int(start) << width for r, start
-                 in zip(self.rows, starts, strict=True)]
-        begin = add_up & fresh
+        words = [r.bias & (1 << width) - 1 | int(start) << width
+                 for r, start in zip(self.rows, starts, strict=True)]
+        target, ends = Signal(range(depth)), Signal()
+        begin = add_up & first
         m.d.sync += begun.eq(1)
-        if rows == 1:
-            word: Value = Const(words[0], width + len(target))
-            m.d.comb += [target.eq(0), ends.eq(1)]
-        else: # read a row ahead
-            word = self._rom(m, "rows", words, width + len(target), row, begin | ~begun)
-            with m.If(begin | ~begun):
-                m.d.sync += row.eq(Mux(row == rows - 1, 0, row + 1))
-            with m.If(begin):
-                m.d.sync += [target.eq(word[width:]), ends.eq(word[width:] == 0)]
-        with m.If(jump):
-            m.d.sync += fresh.eq(1)
-        with m.Elif(add_up):
-            m.d.sync += [fresh.eq(last), acc.eq(add(Mux(fresh, word[:width], acc), product, width))]
+        with m.If(begin | ~begun): # read a row ahead
+            m.d.sync += row.eq(Mux(row == rows - 1, 0, row + 1))
+        word = self._rom(m, "rows", words, width + len(target), row,
+                         enable=begin | ~begun)
+        with m.If(begin):
+            m.d.sync += [target.eq(word[width:]), ends.eq(word[width:] == 0)]
+        return word[:width], first, target, ends
 
-    def _rom(self, m: Module, name: str, words: list[int], width: int, address: Value,
+    def _rom(self, m: Module, name: str, words: list[int], width: int, address: Value, *,
              enable: Value) -> Value:
+        block = self.unit.block and len(words) * width > SMALL
         rom: memory.Memory = memory.Memory(
             shape=unsigned(width), depth=len(words), init=words,
-            attrs={"rom_style": "block" if self.unit.block and name == "weights" else "logic"})
+            attrs={"rom_style": "block" if block else "logic"})
         m.submodules[name] = rom
         port = rom.read_port()
         m.d.comb += [port.addr.eq(address), port.en.eq(enable)]
@@ -297,12 +315,14 @@ class _Lane(wiring.Component):
         return x
 
     def _words(self) -> list[int]:
-        fmt, words = self.unit.fmt, []
+        fmt, names = self.unit.fmt, ("code", "index", "checked", "last")
+        words: list[int] = []
         for row in self.rows:
             codes = np.full(len(row.weights), fmt.pad)
             codes[row.weights != 0] = fmt.encode(row.weights[row.weights != 0])
             last = np.arange(len(codes)) == len(codes) - 1
-            words += [self.word.const(dict(zip(("code", "index", "checked", "last"), map(int, word),
-                                               strict=True))).as_bits()
-                      for word in zip(codes, row.index, row.checked, last, strict=True)]
+            fields = zip(codes.tolist(), row.index.tolist(), row.checked.tolist(), last.tolist(),
+                         strict=True)
+            words += [Const.cast(self.word.const(dict(zip(names, word, strict=True)))).value
+                      for word in fields]
         return words

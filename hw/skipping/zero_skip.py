@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from bittern.hw.formats.format import Format
 
-__all__ = ["NonZeroStream", "ZeroSkippingUnit", "first_of"]
+__all__ = ["Groups", "NonZeroStream", "ZeroSkippingUnit", "first_of"]
 
 
 def first_of(mask: Value) -> tuple[Value, Value]:
@@ -39,6 +40,46 @@ def first_of(mask: Value) -> tuple[Value, Value]:
     index = Cat(Cat(one[k] for k in range(n) if k >> b & 1).any()
                 for b in range((n - 1).bit_length()))
     return index, rest
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What :class:`NonZeroStream` takes `simd` at a time, and when: frames of `features`."""
+
+    features: int
+    simd: int
+
+    @property
+    def count(self) -> int:
+        """Transfers of a frame."""
+        return transfers(self.features, self.simd)
+
+    def counts(self, x: Ints) -> Ints:
+        """Return the non-zeros of each transfer of frames ``(frames, features)``: one axis."""
+        padded = np.zeros((len(x), self.count * self.simd), dtype=np.int64)
+        padded[:, :self.features] = x != 0
+        counts: Ints = padded.reshape(-1, self.simd).sum(axis=1)
+        return counts
+
+    def cycles(self, x: Ints, *, interval: int) -> Ints:
+        """Return when the last non-zero of each of frames ``(frames, features)`` is taken.
+
+        What is behind keeps each for `interval` cycles until it takes it.
+        """
+        # of the last transfer kept: when it was in place, and when its last non-zero left that
+        placed, left, dropped = 1, 2 - interval, 0
+        ends = []
+        for k, count in enumerate(self.counts(x).tolist()):
+            last = k % self.count == self.count - 1
+            if not count and not last:
+                dropped += 1
+                continue
+            placed = max(left + 1, placed + dropped + 1)
+            left = max(placed, left + interval) + (max(count, 1) - 1) * interval
+            dropped = 0
+            if last:
+                ends.append(left + interval)
+        return np.array(ends)
 
 
 class NonZeroStream(wiring.Component):
@@ -90,39 +131,18 @@ class NonZeroStream(wiring.Component):
         if stride < 1:
             raise ValueError(f"stride must be at least 1, not {stride}")
         self.x, self.features, self.simd, self.stride = x, features, simd, stride
-        self.groups = transfers(features, simd)
+        self.groups = Groups(features, simd)
         payload = data.StructLayout({"index": range((features - 1) * stride + 1), "value": x,
                                      "last": 1})
         super().__init__({"i": In(lanes(x, simd)), "o": Out(stream.Signature(payload))})
 
-    def counts(self, x: Ints) -> Ints:
-        """Return the non-zeros of each transfer of frames ``(frames, features)``: one axis."""
-        padded = np.zeros((len(x), self.groups * self.simd), dtype=np.int64)
-        padded[:, :self.features] = x != 0
-        counts: Ints = padded.reshape(-1, self.simd).sum(axis=1)
-        return counts
+    def cycles(self, x: Ints) -> Ints:
+        """Return when the last transfer of each of frames ``(frames, features)`` leaves ``o``.
 
-    def cycles(self, x: Ints, *, interval: int = 1) -> Ints:
-        """Return when the last transfer of each frame leaves, ``(frames,)``.
-
-        In cycles from that which takes the first transfer of the first frame, where frames
-        ``(frames, features)`` come back to back, and what is behind ``o`` holds a transfer for
-        `interval` cycles until it takes it.
+        In cycles from that which takes the first transfer of the first frame, where none is kept
+        waiting on either side.
         """
-        # of the last transfer kept: when it was in place, and when its last non-zero left that
-        placed, left, dropped = 1, 2 - interval, 0
-        ends = []
-        for k, count in enumerate(self.counts(x).tolist()):
-            last = k % self.groups == self.groups - 1
-            if not count and not last:
-                dropped += 1
-                continue
-            placed = max(left + 1, placed + dropped + 1)
-            left = max(placed, left + interval) + (max(count, 1) - 1) * interval
-            dropped = 0
-            if last:
-                ends.append(left + interval)
-        return np.array(ends)
+        return self.groups.cycles(x, interval=1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -130,46 +150,48 @@ class NonZeroStream(wiring.Component):
         mask = Signal(n)
         m.d.comb += mask.eq(Cat(parts[k * width:(k + 1) * width].any() for k in range(n)))
         final, base = self._count(m)
-        if over := self.groups * n - self.features:
+        if over := self.groups.count * n - self.features:
             m.d.comb += mask[n - over:].eq(Cat(parts[k * width:(k + 1) * width].any() & ~final
                                                for k in range(n - over, n)))
         # the transfer that is given, and before it the next one
-        ahead, here = (Signal(data.StructLayout({
-            "mask": n, "x": len(parts), "last": 1, "base": base.shape()}), name=name,
-            reset_less=True) for name in ("ahead", "here"))
-        ahead_valid, here_valid, step, done, move = (Signal(name=name) for name in (
-            "ahead_valid", "here_valid", "step", "done", "move"))
-        lane, rest = first_of(here.mask)
-        m.d.comb += [
-            step.eq(~self.o.valid | self.o.ready), done.eq(step & ~rest.any()),
-            move.eq(~here_valid | done), self.i.ready.eq(~ahead_valid | move)]
+        ahead, here = ([Signal(v.shape(), name=f"{name}_{k}", reset_less=True)
+                        for k, v in enumerate((mask, parts, final, base))]
+                       for name in ("ahead", "here"))
+        ahead_valid, here_valid, step, move = (Signal(name=name) for name in (
+            "ahead_valid", "here_valid", "step", "move"))
+        left, x, last, origin = here
+        lane, rest = first_of(left)
+        done = ~rest.any()
+        m.d.comb += [step.eq(~self.o.valid | self.o.ready), move.eq(~here_valid | step & done),
+                     self.i.ready.eq(~ahead_valid | move)]
         with m.If(self.i.ready):
-            m.d.sync += [ahead.mask.eq(mask), ahead.x.eq(parts), ahead.last.eq(final),
-                         ahead.base.eq(base),
+            m.d.sync += [*(q.eq(v) for q, v in zip(ahead, (mask, parts, final, base),
+                                                   strict=True)),
                          ahead_valid.eq(self.i.valid & (mask.any() | final))]
         with m.If(move):
-            m.d.sync += [here.eq(ahead), here_valid.eq(ahead_valid)]
+            m.d.sync += [*(q.eq(v) for q, v in zip(here, ahead, strict=True)),
+                         here_valid.eq(ahead_valid)]
         with m.Elif(step):
-            m.d.sync += here.mask.eq(rest)
+            m.d.sync += left.eq(rest)
         with m.If(step):
-            m.d.sync += [self.o.valid.eq(here_valid), self.o.payload.value.eq(self._select(
-                here.x, lane)), self.o.payload.last.eq(here.last & ~rest.any()),
-                self.o.payload.index.eq(self._index(here.base, here.mask & ~rest, lane))]
+            m.d.sync += [self.o.valid.eq(here_valid), self.o.payload.last.eq(last & done),
+                         self.o.payload.value.eq(self._select(x, lane)),
+                         self.o.payload.index.eq(self._index(origin, left & ~rest, lane))]
         return m
 
     def _count(self, m: Module) -> tuple[Value, Value]:
         """Return whether a transfer of ``i`` is a frame's last, and the index of its first lane."""
-        k = Signal(range(self.groups), name="group")
-        final = k == self.groups - 1
+        k = Signal(range(self.groups.count), name="group")
+        final = k == self.groups.count - 1
         step = self.simd * self.stride
         take = self.i.valid & self.i.ready
         with m.If(take):
             m.d.sync += k.eq(Mux(final, 0, k + 1))
-        if self.groups == 1:
+        if self.groups.count == 1:
             return Const(1, 1), Const(0, 0)
         if not step & (step - 1): # the count is the upper bits of the index
             return final, k
-        base = Signal(range((self.groups - 1) * step + 1))
+        base = Signal(range((self.groups.count - 1) * step + 1))
         with m.If(take):
             m.d.sync += base.eq(Mux(final, 0, base + step))
         return final, base
@@ -236,8 +258,8 @@ class ZeroSkippingUnit(wiring.Component):
             raise ValueError(f"pe must be in 1..{outputs} and simd in 1..{inputs}, "
                              f"not {pe} and {simd}")
         self.fmt, self.x, self.pe, self.block = fmt, x, pe, block
-        self.inputs, self.out_folds = inputs, transfers(outputs, pe)
-        self.nonzeros = NonZeroStream(x, inputs, simd=simd, stride=self.out_folds)
+        self.out_folds = transfers(outputs, pe)
+        self.groups = Groups(inputs, simd)
         codes = np.full((self.out_folds * pe, inputs), fmt.pad)
         codes[:outputs] = fmt.encode(weights)
         self.codes = codes.T.reshape(-1, pe)
@@ -257,11 +279,12 @@ class ZeroSkippingUnit(wiring.Component):
         In cycles from that which takes the first transfer of the first frame, where none is kept
         waiting on either side.
         """
-        return self.nonzeros.cycles(x, interval=self.out_folds) + self.latency
+        return self.groups.cycles(x, interval=self.out_folds) + self.latency
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.nonzeros = nonzeros = self.nonzeros
+        m.submodules.nonzeros = nonzeros = NonZeroStream(
+            self.x, self.groups.features, simd=self.groups.simd, stride=self.out_folds)
         wiring.connect(m, wiring.flipped(self.i), nonzeros.i)
         steps = stream.Signature(0).create()
         pipeline = Pipeline(m, steps, self.o)
