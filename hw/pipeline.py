@@ -77,8 +77,11 @@ class Wires(Stages):
     """Stages without registers: the function of a datapath alone, for proofs."""
 
     def stage(self, values: Sequence[Value], name: str) -> list[Value]:
+        # signals: what reads a level reads them, and not copies of all that leads to it
+        wires = [Signal.like(v, name=f"{name}_{k}") for k, v in enumerate(values)]
+        self.m.d.comb += [wire.eq(v) for wire, v in zip(wires, values, strict=True)]
         self._count(values)
-        return list(values)
+        return list(wires)
 
     def table(self, words: Sequence[int], width: int, address: Value, name: str) -> Value:
         word: Value | ValueCastable = Array(Const(w, width) for w in words)[address]
