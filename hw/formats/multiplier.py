@@ -80,7 +80,9 @@ class Multiplier(Format):
 
     def products(self, stages: Stages, codes: Sequence[Value], x: Value, name: str
                  ) -> list[list[Term]]:
-        values = stages.stage([(code.as_signed() * x)[:self.width + len(x)] for code in codes],
+        # multipliers stand far apart: to come and to go takes a cycle each
+        *held, x = stages.stage([*codes, x], f"{name}_factor")
+        values = stages.stage([(code.as_signed() * x)[:self.width + len(x)] for code in held],
                               name)
         return [[self._term(v)] for v in values]
 
