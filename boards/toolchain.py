@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bittern.boards.board import Family
 from bittern.boards.pll import clock_below
-from bittern.boards.routing import PACKAGES, pack, route
+from bittern.boards.routing import PACKAGES, SEEDS, pack, route
 from bittern.boards.synthesis import synthesis
 from bittern.boards.top import Top
 from bittern.boards.usage import check_fits, synthesized
@@ -30,6 +30,8 @@ ROUNDS = 5
 # A lower clock is routed anew and may come out a little slower than before: each round gives way
 # a little more.
 MARGIN = 0.98
+# Another placement may be a tenth faster, so what misses its clock by less than that is placed anew.
+NEAR, PLACEMENTS = 0.9, 3
 # What nextpnr aims at is its option: it would derive the clock of a PLL from that of its input.
 FREQUENCY = re.compile(r"^(set_frequency|FREQUENCY) .*\n", re.MULTILINE)
 KEPT = ("top.json", "top.pcf", "top.lpf", "top.cst", "synthesis.json", "report.json", "nextpnr.log")
@@ -99,16 +101,21 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
         cells = synthesis(board.family, work, "top", keep=list(modules.values()))
         check_fits(synthesized(board.family, cells), board)
         progress(f"placing and routing at {float(clock.frequency):.5g} MHz")
-        routed = route(board, work, clock_mhz=aim, seed=seed,
-                       layers={name: module.removeprefix("top.")
-                               for name, module in modules.items()})
+        best = 0.0
+        for placement in range(seed, seed + PLACEMENTS * SEEDS, SEEDS):
+            routed = route(board, work, clock_mhz=aim, seed=placement,
+                           layers={name: module.removeprefix("top.")
+                                   for name, module in modules.items()})
+            best = max(best, routed.fmax_mhz)
+            reached = f"the design reaches {best:.2f} MHz"
+            if not NEAR * clock.frequency <= routed.fmax_mhz < clock.frequency:
+                break
+            progress(f"{reached}: placing and routing it anew")
         if routed.fmax_mhz >= clock.frequency:
             break
-        reached = f"the design reaches {routed.fmax_mhz:.2f} MHz"
         progress(f"{reached}: once more with a lower clock")
         try:
-            clock = clock_below(board.family, board.oscillator_mhz,
-                                routed.fmax_mhz * MARGIN**attempt)
+            clock = clock_below(board.family, board.oscillator_mhz, best * MARGIN**attempt)
         except ValueError as error:
             raise ValueError(f"{reached} only: {error}") from None
     else:
