@@ -13,7 +13,7 @@ from bittern.cli import main
 from bittern.gen.importers.qonnx.interpreter import RULES
 from bittern.gen.importers.qonnx.shapes import SHAPE_RULES
 from bittern.gen.passes import PIPELINE
-from bittern.hw.formats import FORMATS
+from bittern.gen.units import UNITS
 from bittern.hw.link import Command, Status
 
 ROOT = Path(__file__).parents[1]
@@ -99,7 +99,7 @@ def test_the_documents_name_passes_and_formats():
     architecture, arithmetic = ((ROOT / "docs" / name).read_text()
                                 for name in ("architecture.md", "arithmetic.md"))
     assert [p.__name__ for p in PIPELINE if f"`{p.__name__}`" not in architecture] == []
-    assert [f.name for f in FORMATS if f"| {f.name} |" not in arithmetic] == []
+    assert [name for kind in UNITS for name in kind.formats() if f"`{name}`" not in arithmetic] == []
 
 
 def test_the_protocol_is_documented():
@@ -110,6 +110,12 @@ def test_the_protocol_is_documented():
 
 def test_the_readme_quotes_the_results():
     done = subprocess.run([sys.executable, ROOT / "benchmarks" / "readme.py", "--check"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_cells_quotes_the_measurements():
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "cells_page.py", "--check"],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
