@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from amaranth.lib import stream
 
-__all__ = ["Pipeline", "Stages", "Wires", "draft"]
+__all__ = ["BLOCK", "Pipeline", "Stages", "Wires", "draft"]
 
 BLOCK = 2048
 """Bits from which a table is a block of memory: as logic, the ECP5 takes 300 LUTs for so many."""

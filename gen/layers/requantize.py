@@ -10,6 +10,7 @@ import numpy as np
 from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold, Layer, Tensor
 from bittern.gen.timing import Steps
+from bittern.hw.pipeline import BLOCK
 from bittern.hw.requant import Requant, Requantizer
 from bittern.hw.scale import Rounding, Scale
 from bittern.hw.stream import transfers
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from bittern.hw.ints import Ints
 
 __all__ = ["Requantize"]
+
+FACTOR = 16
+"""Bits of a factor that every multiplier takes."""
+
+
+def table(depth: int, width: int) -> Cost:
+    """Estimate a table: a block of memory, or LUTs if it is small."""
+    if depth * width >= BLOCK:
+        return Cost(memories=((depth, width),))
+    return Cost(rom_lut(depth, width))
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,12 +72,16 @@ class Requantize(Layer):
         if isinstance(spec, Thresholds):
             if spec.is_sign:
                 return Cost()
-            tables = sum(rom_lut(folds << level, width) for level in range(spec.bits))
-            return Cost(fold.pe * (spec.bits * (width + 1) + tables), delayed, bare=delayed)
+            tables = [table(folds << level, width) for level in range(spec.bits)]
+            return sum(tables * fold.pe, Cost(fold.pe * spec.bits * (width + 1), delayed,
+                                              bare=delayed))
         assert isinstance(spec, Scale)
         m_bits = int(spec.multiplier.max()).bit_length() if spec.multiplies else 0
-        tables = rom_lut(folds, m_bits + width) if m_bits else 0
-        return Cost(fold.pe * (width * (1 + m_bits) + 12 + tables), delayed, bare=delayed)
+        tables = [table(folds, m_bits + width)] if m_bits else []
+        # synthesis makes them of multipliers
+        dsp = transfers(width, FACTOR) * transfers(m_bits, FACTOR)
+        return sum(tables * fold.pe, Cost(fold.pe * (width + 12), delayed, bare=delayed,
+                                          dsp=fold.pe * dsp))
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
