@@ -11,6 +11,7 @@ from amaranth import Array, Cat, Const, Mux, Shape, Value, signed, unsigned
 from bittern.hw.fan_in import fan_in_bound
 from bittern.hw.formats.powers import Power
 from bittern.hw.logarithm import mantissa
+from bittern.hw.operators.log_quantize import wire
 from bittern.hw.operators.operator import Operator
 from bittern.hw.rows import adder_lut4
 
@@ -105,15 +106,19 @@ class LogProduct(Operator):
         index = Cat(total[:self.fraction], b[self.b:])
         entries = [m * sign for sign in ((1, -1) if self.minus else (1,)) for m in mantissas]
         width = max(m.bit_length() for m in mantissas) + self.minus
-        some = a.any() & code.any()
+        some = wire(stages, a.any() & code.any(), "some")
         value: Value = Cat(
             Const(sum((e >> bit & 1) << k for k, e in enumerate(entries)), len(entries))
             .bit_select(index, 1) & some for bit in range(width))
-        shift = total[self.fraction:]
-        shape = self.outputs[0]
-        barrel = Power(0, tuple(1 << k for k in range(len(shift))), minus=False)
-        result = barrel.shift(shift, value.as_signed() if self.minus else value)
-        result = result[below:below + shape.width]
+        if self.minus:
+            value = value.as_signed()
+        most = self.outputs[0].width + below
+        for k, bit in enumerate(total[self.fraction:]):
+            value = wire(stages, value, f"shifted_{k}")
+            value = Power(0, (1 << k,), minus=False).shift(Cat(bit), value)
+            if len(value) > most:
+                value = value[:most].as_signed() if self.minus else value[:most]
+        result = value[below:]
         return (result.as_signed() if self.minus else result,)
 
     def _table(self) -> tuple[list[int], int]:
@@ -131,8 +136,9 @@ class LogProduct(Operator):
         mantissas, below = self._table()
         bits = max(m.bit_length() for m in mantissas) + self.minus
         last = self.outputs[0].width + below
-        barrel = sum(min(bits + (2 << k) - 1, last) for k in range(total - self.fraction))
-        return adder_lut4(total, family) + 3 + bits + barrel
+        levels = [min(bits + (2 << k) - 1, last) for k in range(total - self.fraction)]
+        # most of a level's bits are masked by one select only: levels fall into one LUT
+        return adder_lut4(total, family) + 3 + bits + last + sum(levels[:-1]) / 3
 
     def bound(self, family: Family) -> tuple[float, str]:
         return fan_in_bound(self, family)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bittern.hw.ints import Ints
     from bittern.hw.pipeline import Stages
 
-__all__ = ["LogQuantize"]
+__all__ = ["LogQuantize", "wire"]
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,14 @@ class LogQuantize(Operator):
         whole: list[Value] = []
         for k in reversed(range(depth)):
             apart = 1 << k
-            high = _wire(stages, value[full - apart:].any(), f"whole_{k}")
-            value = _wire(stages, Mux(high, value, Cat(Const(0, apart), value)[:full]),
+            high = wire(stages, value[full - apart:].any(), f"whole_{k}")
+            value = wire(stages, Mux(high, value, Cat(Const(0, apart), value)[:full]),
                           f"shifted_{k}")
             whole.insert(0, high)
         above: Value = Const(1, self.fraction + 2)
         for j in range(1, (1 << self.fraction) + 1):
             reached = _at_least(value, threshold((full - 1 << self.fraction) + j, self.fraction))
-            above = _wire(stages, Mux(reached, j + 1, above)[:self.fraction + 2], f"above_{j}")
+            above = wire(stages, Mux(reached, j + 1, above)[:self.fraction + 2], f"above_{j}")
         code = _sum(Cat(Const(0, self.fraction), *whole), above, self.outputs[0].width)
         # of nothing but zeros, the top bit is zero too
         return (code & value[-1].replicate(self.outputs[0].width),)
@@ -110,11 +110,11 @@ class LogQuantize(Operator):
         return [cls(width, fraction) for width in (8, 16, 24) for fraction in (0, 1)]
 
 
-def _wire(stages: Stages, value: Value, name: str) -> Value:
+def wire(stages: Stages, value: Value, name: str) -> Value:
     """Return `value`, which is read more than once, as a signal."""
-    wire = Signal.like(value, name=name)
-    stages.m.d.comb += wire.eq(value)
-    return wire
+    signal = Signal.like(value, name=name)
+    stages.m.d.comb += signal.eq(value)
+    return signal
 
 
 def _at_least(value: Value, least: int) -> Value:
