@@ -31,13 +31,10 @@ from bittern.hw.operators.vote import Vote
 
 __all__ = [
     "OPERATORS", "ArgMax", "BinaryDot", "BitPlanes", "BoothProduct", "Clip", "ConstantProduct",
-    "DspProduct", "Function", "HardSigmoid", "HardSwish", "LeakyReLU", "LogProduct",
-    "LogQuantize", "Maximum", "Operate",
-    "Operator", "PackedProduct", "PlanSigmoid", "PlanTanh", "Planes", "Popcount", "PowerSum",
-    "Product",
-    "Requantized", "RoundShift", "ScaledTernary", "ShiftProduct",
-    "TableFunction", "TableProduct", "TernaryDot", "TruncatedProduct", "Vote",
-    "Wrap",
+    "DspProduct", "Function", "HardSigmoid", "HardSwish", "LeakyReLU", "LogProduct", "LogQuantize",
+    "Maximum", "Operate", "Operator", "PackedProduct", "PlanSigmoid", "PlanTanh", "Planes",
+    "Popcount", "PowerSum", "Product", "Requantized", "RoundShift", "ScaledTernary", "ShiftProduct",
+    "TableFunction", "TableProduct", "TernaryDot", "TruncatedProduct", "Vote", "Wrap",
 ]
 
 OPERATORS: tuple[type[Operator], ...] = (
