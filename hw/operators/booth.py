@@ -94,6 +94,7 @@ class BoothProduct(Operator):
             else:
                 bits = bits[2:]
                 flip = stages.fence(minus ^ bits[2], f"flip_{k}")
+                upper = upper if width > 2 else total[-1:] # at the least its sign
                 acc = (upper ^ flip.replicate(len(upper))).as_signed()
                 if self.registers:
                     a, bits, low, acc = stages.stage([a, bits, low, acc], f"digit_{k}")
