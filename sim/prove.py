@@ -29,7 +29,6 @@ from typing import TYPE_CHECKING, Any
 from amaranth.hdl import UnusedElaboratable
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from bittern.gen.rtlil import to_rtlil
 from bittern.hw.operators import OPERATORS, Function
@@ -205,24 +204,21 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="proofs at a time")
     arguments = parser.parse_args()
     chosen = list(_all(arguments.only))
-    table = Table("claim", "seconds", "verdict")
-    failed = 0
 
     def judge(claim: Claim) -> tuple[float, Verdict]:
         start = time.monotonic()
         verdict = claim.prove(arguments.seconds)
         return time.monotonic() - start, verdict
 
+    proven = 0
     with Progress(console=Console(stderr=True)) as progress, \
             ThreadPoolExecutor(arguments.jobs) as pool:
         for claim, (seconds, verdict) in zip(
                 chosen, progress.track(pool.map(judge, chosen), total=len(chosen)), strict=True):
-            failed += verdict is not Verdict.PROVEN
-            table.add_row(claim.name, f"{seconds:.1f}", verdict.value)
-    console = Console()
-    console.print(table)
-    console.print(f"{len(chosen) - failed} of {len(chosen)} proven")
-    return int(failed > 0)
+            proven += verdict is Verdict.PROVEN
+            print(f"{verdict.value:<10} {seconds:7.1f} s  {claim.name}", flush=True)
+    print(f"{proven} of {len(chosen)} proven")
+    return int(proven < len(chosen))
 
 
 if __name__ == "__main__":
