@@ -36,7 +36,7 @@ clean: ## Remove .venv and all that was made
 	rm -rf $(VENV) out build dist .mypy_cache .pytest_cache .ruff_cache
 
 help: ## Show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit("Bittern needs Python 3.11 or later: make PYTHON=python3.11")'
@@ -54,3 +54,11 @@ bench: $(VENV)/.dev ## Run the benchmarks, from golden model to routed designs; 
 	$(VENV)/bin/python benchmarks/exactness.py
 	$(VENV)/bin/python benchmarks/speed.py
 	$(VENV)/bin/python benchmarks/readme.py
+
+.PHONY: measure-cells prove
+measure-cells: $(VENV)/.dev ## Measure every cell on every family; write docs/cells.md
+	$(VENV)/bin/python benchmarks/measure_cells.py; status=$$?; \
+	$(VENV)/bin/python benchmarks/cells_page.py && exit $$status
+
+prove: $(VENV)/.dev ## Prove that the gates of operators equal their specifications
+	$(VENV)/bin/python -m bittern.sim.prove

@@ -123,6 +123,8 @@ def measure_all(components: Sequence[wiring.Component], device: Device, *, clock
                        layers={module: module.removeprefix("top.") for module in modules})
     fmax = {int(found[1]): mhz for net, mhz in routed.clocks.items()
             if (found := CLOCK.search(net))}
-    return [Measurement(synthesized(device.family, count(netlist, module)), routed.layers[module],
+    # a component that is only wires is no module any more
+    counts = [count(netlist, module) if module in netlist["modules"] else {} for module in modules]
+    return [Measurement(synthesized(device.family, counts[k]), routed.layers[module],
                         fmax.get(k, math.inf))
             for k, module in enumerate(modules)]
