@@ -32,7 +32,7 @@ BLOCK = 0.3
 """Weight of a block of memory, in the LUTs that a device has for each."""
 DSP = 0.1
 """Weight of a multiplier, in the LUTs that a device has for each."""
-RAISE, RAISES = 3, 6
+RAISE, RAISES = 4, 5
 """Factor by which what is scarce becomes dearer, and how often."""
 SLOW = 1e9
 """Weight of cells between layers that are too slow: more than any hardware."""
@@ -246,14 +246,14 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     prices = Prices()
     plan = first = _fold_to(graph, cycles, target, prices)
     for _ in range(RAISES):
-        if fits(plan, target):
-            return plan
-        scarce = plan.cost.blocks(target) > target.bram, plan.cost.dsp > target.dsp
-        if not any(scarce):
+        blocks, dsp = plan.cost.blocks(target), plan.cost.dsp
+        if fits(plan, target) or (blocks <= target.bram and dsp <= target.dsp):
             break
-        prices = Prices(prices.block * (RAISE if scarce[0] else 1),
-                        prices.dsp * (RAISE if scarce[1] else 1))
+        prices = Prices(prices.block * (RAISE if blocks > target.bram else 1),
+                        prices.dsp * (RAISE if dsp > target.dsp else 1))
         plan = _fold_to(graph, cycles, target, prices)
+        if plan.cost.blocks(target) >= blocks and plan.cost.dsp >= dsp:
+            break # it cannot do with less
     return plan if fits(plan, target) else first
 
 

@@ -22,6 +22,8 @@ __all__ = ["DenseUnit"]
 
 BLOCK_BITS = 1024
 """Weights of fewer bits are in LUTs: a block of memory would stand mostly empty."""
+TREE = 64
+"""Inputs of trees that are made to be counted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,19 +106,29 @@ class DenseUnit(Unit):
         depth, width = self._memory(fold)
         return depth * width >= BLOCK_BITS and depth >= 32
 
+    def _tree(self, x_width: int, simd: int) -> tuple[int, int, int]:
+        """Estimate LUTs, flip-flops and latency of a tree: a large one is several and their sum."""
+        columns = self.fmt.columns
+        parts = transfers(simd, max(TREE, columns))
+        tree = tree_of(self.fmt, x_width, transfers(simd // columns, parts) * columns,
+                       absorbs=self.absorbs)
+        more = (parts - 1) * len(tree.value)
+        return (parts * tree.lut4 + more, parts * tree.ff + more,
+                tree.latency + (parts - 1).bit_length())
+
     def cost(self, fold: Fold, x: Shape, acc_width: int) -> Cost:
         in_folds, out_folds = self._folds(fold)
-        product, tree = products_of(self.fmt, x.width), tree_of(
-            self.fmt, x.width, fold.simd, absorbs=self.absorbs)
+        product = products_of(self.fmt, x.width)
+        tree_lut4, tree_ff, tree_latency = self._tree(x.width, fold.simd)
         tiles = self._tiles(fold)
         adder = acc_width * (2 if in_folds > 1 else 1)
         replays = in_folds > 1 and out_folds > 1
-        kept = store_of(self._delay(fold, x), in_folds)
+        kept = store_of(2 + replays + product.latency + tree_latency, in_folds)
         depth, width = self._memory(fold)
         inputs = fold.simd * x.width
-        lut = (tiles * product.lut4 + fold.pe * (tree.lut4 + adder)
+        lut = (tiles * product.lut4 + fold.pe * (tree_lut4 + adder)
                + rom_lut(out_folds, fold.pe * acc_width) + 20)
-        bare = inputs + fold.pe * max(tree.ff - tree.lut4, 0)
+        bare = inputs + fold.pe * max(tree_ff - tree_lut4, 0)
         memories: tuple[tuple[int, int], ...] = ()
         if self._in_blocks(fold):
             memories, bare = ((depth, width),), bare + width
@@ -126,7 +138,7 @@ class DenseUnit(Unit):
             lut, bare = lut + fold.pe * acc_width, bare + fold.pe * acc_width
         else:
             memories += ((kept, fold.pe * acc_width),)
-        ff = tiles * product.ff + fold.pe * (tree.ff + 2 * acc_width) + bare + 40
+        ff = tiles * product.ff + fold.pe * (tree_ff + 2 * acc_width) + bare + 40
         if replays:
             lut += 30
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x.width),)

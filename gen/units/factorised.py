@@ -87,6 +87,6 @@ class FactorisedUnit(LaneUnit):
         return delay_of(self._digits)
 
     def lane_cost(self, x: Shape, acc_width: int) -> Cost:
-        total = total_shape(self.weights, x).width
+        total = total_shape(max(int(g.max()) for g in self._groups), x).width
         return Cost(total + 3 * acc_width + 2 * self._digits,
                     total + 2 * acc_width + 3 * self._digits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import gcd
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -14,6 +15,8 @@ from bittern.gen.units.unit import sentence
 from bittern.hw.formats import FORMATS, Format
 from bittern.hw.matrix_vector import products_of, tree_of
 from bittern.hw.sparse import SPARSE_CODES, SparseCode
+from bittern.hw.sparse.block import SIDES
+from bittern.hw.sparse.coordinate import Coordinate
 from bittern.hw.sparse.matrix_vector import SparseMatrixVectorUnit, sparse_delay_of
 from bittern.hw.sparse.structured import Structured
 
@@ -27,7 +30,10 @@ __all__ = ["SparseUnit"]
 
 CODES = tuple(code for code in SPARSE_CODES if code is not Structured)
 """Groups of N in M are multiplied a group at a time, by a format of the unit for all weights."""
-ZEROS = 0.25
+TALLEST = max(SIDES)
+"""Rows that a code may store together, as far as they divide the lanes. Of the codes, only one that
+has the numbers of rows depends on more of the lanes."""
+ZEROS = 0.4
 """Share of the weights that must be zero: a lane of this unit is larger than others."""
 
 
@@ -67,14 +73,14 @@ class SparseUnit(LaneUnit):
         return [unit for unit in units if unit.code(unit.lanes[-1])]
 
     def code(self, lanes: int) -> SparseCode | None:
-        return _code(self, lanes)
+        return _code(self, lanes if self.kind is Coordinate else gcd(lanes, TALLEST))
 
     def lengths(self, code: SparseCode, decoders: int) -> Ints:
-        rows = by_decoder(code.fold(self.weights != 0).astype(np.int64), decoders, 0)
-        return code.lengths(rows.reshape(-1, rows.shape[2]) != 0).reshape(rows.shape[:2])
+        steps = _steps(self, code)
+        return by_decoder(steps[:-1], decoders, int(steps[-1]))
 
     def heads(self, code: SparseCode) -> int:
-        return code.heads(code.fold(self.weights != 0))
+        return _heads(self, code)
 
     @property
     def bits(self) -> int:
@@ -101,3 +107,15 @@ class SparseUnit(LaneUnit):
 @lru_cache(maxsize=4096)
 def _code(unit: SparseUnit, lanes: int) -> SparseCode | None:
     return unit.kind.find(unit.weights != 0, unit.fmt.width, lanes)
+
+
+@lru_cache(maxsize=4096)
+def _steps(unit: SparseUnit, code: SparseCode) -> Ints:
+    """Return the steps of each row, and of one that is all zero."""
+    rows = code.fold(unit.weights != 0)
+    return code.lengths(np.append(rows, np.zeros_like(rows[:1]), axis=0))
+
+
+@lru_cache(maxsize=4096)
+def _heads(unit: SparseUnit, code: SparseCode) -> int:
+    return code.heads(code.fold(unit.weights != 0))

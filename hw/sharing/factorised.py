@@ -273,7 +273,7 @@ class FactorisedMatrixVectorUnit(SparseEngine):
                              f"not {lanes} and {simd}")
         groups = [[(int(v), np.flatnonzero(row == v)) for v in np.unique(row[row != 0])]
                   or [(0, np.array([0]))] for row in weights]
-        total = total_shape(weights, x)
+        total = total_shape(max(len(at) for row in groups for _, at in row), x)
         values = np.unique([v for row in groups for v, _ in row])
         result = shape_of(lo, hi)
         constant, least = bias, 1
@@ -315,10 +315,8 @@ def radix_4(values: Ints) -> Digits:
     return Digits(tuple(Plane(2 * k, UP) for k in range(count)))
 
 
-def total_shape(weights: Ints, x: Shape) -> Shape:
-    """Return the shape of the sum of the inputs of shape `x` that share a weight of a row."""
-    longest = max(int(np.unique(row[row != 0], return_counts=True)[1].max(initial=1))
-                  for row in weights)
+def total_shape(longest: int, x: Shape) -> Shape:
+    """Return the shape of the sum of up to `longest` inputs of shape `x`."""
     least, most = (-1 << x.width - 1, (1 << x.width - 1) - 1) if x.signed else (
         0, (1 << x.width) - 1)
     return shape_of(least * longest, most * longest)
