@@ -45,17 +45,16 @@ def two_powers(w: Floats) -> Floats:
     return np.clip(first + nearest(POWERS)(w - first), -TOP, TOP)
 
 
-def keep(share: float, block: int) -> Callable[[Floats], Floats]:
-    """Return a projection that zeros all but a share of blocks of so many inputs, always the same.
+def keep(share: float, side: int) -> Callable[[Floats], Floats]:
+    """Return a projection that zeros all but a share of square blocks, always the same.
 
     Were they chosen by their size, all that are left would grow to the largest weight there is.
     """
     def project(w: Floats) -> Floats:
-        inputs, outputs = w.shape
-        blocks = inputs // block * outputs
-        order = np.random.default_rng(blocks).permutation(blocks)
-        kept = (order < share * blocks).reshape(inputs // block, outputs)
-        return np.rint(w) * np.repeat(kept, block, axis=0)
+        blocks = [-(-n // side) for n in w.shape]
+        order = np.random.default_rng(blocks).permutation(blocks[0] * blocks[1]).reshape(blocks)
+        kept = np.kron(order < share * order.size, np.ones((side, side)))
+        return np.rint(w) * kept[:w.shape[0], :w.shape[1]].astype(np.float32)
     return project
 
 
