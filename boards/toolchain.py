@@ -30,7 +30,7 @@ ROUNDS = 5
 # A lower clock is routed anew and may come out a little slower than before: each round gives way
 # a little more.
 MARGIN = 0.98
-# Another placement may be a tenth faster, so what misses its clock by less than that is placed anew.
+# Another placement may be a tenth faster, so what misses its clock by less is placed anew.
 NEAR, PLACEMENTS = 0.9, 3
 # What nextpnr aims at is its option: it would derive the clock of a PLL from that of its input.
 FREQUENCY = re.compile(r"^(set_frequency|FREQUENCY) .*\n", re.MULTILINE)

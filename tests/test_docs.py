@@ -99,7 +99,8 @@ def test_the_documents_name_passes_and_formats():
     architecture, arithmetic = ((ROOT / "docs" / name).read_text()
                                 for name in ("architecture.md", "arithmetic.md"))
     assert [p.__name__ for p in PIPELINE if f"`{p.__name__}`" not in architecture] == []
-    assert [name for kind in UNITS for name in kind.formats() if f"`{name}`" not in arithmetic] == []
+    formats = [name for kind in UNITS for name in kind.formats()]
+    assert [name for name in formats if f"`{name}`" not in arithmetic] == []
 
 
 def test_the_protocol_is_documented():

@@ -76,7 +76,7 @@ def test_golden_model_and_hardware_equal_the_file(kind, digits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "on", "formats"), NETLISTS, ids=lambda v: str(v))
+@pytest.mark.parametrize(("kind", "on", "formats"), NETLISTS, ids=str)
 def test_netlists_are_exact_and_take_the_predicted_cycles(kind, on, formats, tmp_path):
     network, target = read(model(kind)), board(on)
     plan = compile_network(network, target.target(), SLOW, formats)

@@ -90,6 +90,7 @@ def test_a_netlist_equals_the_design(tmp_path: Path) -> None:
 
 def test_an_unknown_family_is_named(tmp_path: Path) -> None:
     port = Port(1, 1, 1, signed=False)
-    with pytest.raises(ValueError, match="no cell models of 'stratix'; there are ice40, ecp5, gowin"):
+    message = "no cell models of 'stratix'; there are ice40, ecp5, gowin"
+    with pytest.raises(ValueError, match=message):
         netlist.run("", "stratix", Vectors(port, port, np.zeros((1, 1), np.int64)), tmp_path,
                     seed=0)
