@@ -1,6 +1,6 @@
 """Measure cells on every family: LUTs, flip-flops, DSPs, memories, and MHz when routed.
 
-    python benchmarks/measure_cells.py [--only WORDS] [--jobs N] [--again]
+    python benchmarks/measure_cells.py [--only WORDS] [--jobs N] [--counts] [--again]
 
 Measured are all `points()` of `hw.operators.OPERATORS` and all `POINTS` of `benchmarks/points/`, in
 our form and as one would write it. What is stored in `benchmarks/results/cells.json` and whose
@@ -40,9 +40,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import bittern.boards.absorb
 from bittern.boards import board
 from bittern.boards.board import Device, Family, Resources
-from bittern.boards.measure import Measurement, measure_all
+from bittern.boards.measure import Measurement, count_all, measure_all
 from bittern.boards.synthesis import SYNTH, WITHOUT_DSP
 from bittern.boards.toolchain import tools
+from bittern.boards.usage import Usage
 from bittern.gen.rtlil import to_rtlil
 from bittern.hw.operators import OPERATORS, Function, Operator
 from bittern.hw.pipeline import Stages
@@ -195,6 +196,26 @@ def measure(batch: list[Task]) -> Iterator[tuple[Task, Measurement | str]]:
             yield from measure(batch[len(batch) // 2:])
 
 
+def measure_counts(batch: list[Task]) -> Iterator[tuple[Task, Usage | str]]:
+    """Count the cells of tasks on one device, as :func:`measure`, but place and route nothing."""
+    try:
+        found = count_all([task.cell.forms[task.form]() for task in batch],
+                          batch[0].device.family, dsp=batch[0].dsp)
+        yield from zip(batch, found, strict=True)
+    except Exception as error: # one cell that cannot be built must not end the run
+        if len(batch) == 1:
+            yield batch[0], f"{type(error).__name__}: {error}"
+        else:
+            yield from measure_counts(batch[:len(batch) // 2])
+            yield from measure_counts(batch[len(batch) // 2:])
+
+
+def counted(usage: Usage, task: Task) -> dict[str, Any]:
+    """Return counts as they are kept until they are measured."""
+    return {**dataclasses.asdict(usage), "placed_lut4": None, "mhz": None,
+            "device": task.device.title, "routed": False}
+
+
 def stored(result: Measurement, task: Task) -> dict[str, Any]:
     """Return a result as it is kept."""
     # nextpnr knows no delay of the multipliers of Gowin
@@ -239,6 +260,8 @@ def main() -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="cells whose name has these words")
     parser.add_argument("--jobs", type=int, default=2, help="runs of nextpnr at a time")
+    parser.add_argument("--counts", action="store_true",
+                        help="only count the cells of netlists: place and route nothing")
     parser.add_argument("--again", action="store_true", help="measure what is stored, too")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", UnusedElaboratable) # some are only asked what they are
@@ -257,14 +280,16 @@ def main() -> int:
     results = {"cells": others + entries, "measurements": done, "seed": SEED,
                "clock_mhz": CLOCK_MHZ, "tools": {family.value: tools(family) for family in DEVICES}}
     missing = {task.key: task for group in todo for task in group
-               if arguments.again or "error" in done.get(task.key, {"error": "none yet"})}
+               if arguments.again or "error" in (found := done.get(task.key, {"error": "none yet"}))
+               or not (arguments.counts or found.get("routed", True))}
+    measured = measure_counts if arguments.counts else measure
     say(f"{len(chosen)} cells with their parameters; netlists not yet measured: {len(missing)}")
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
                TimeElapsedColumn())
     with Progress(*columns) as progress, ThreadPoolExecutor(arguments.jobs) as pool:
         bar = progress.add_task("measuring", total=len(missing))
-        runs = [pool.submit(lambda tasks: list(measure(tasks)), batch)
+        runs = [pool.submit(lambda tasks: list(measured(tasks)), batch)
                 for batch in batches(missing.values())]
         for run in as_completed(runs):
             for task, result in run.result():
@@ -273,7 +298,8 @@ def main() -> int:
                     say(f"{task.label}: {result}")
                     done[task.key] = {"error": result.split(" (all of its log")[0]}
                 else:
-                    done[task.key] = stored(result, task)
+                    done[task.key] = (stored if isinstance(result, Measurement) else counted)(
+                        result, task)
                 progress.advance(bar)
             keep(results)
     save("cells", results)

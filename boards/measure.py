@@ -31,10 +31,10 @@ from bittern.gen.rtlil import to_rtlil
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bittern.boards.board import Device
+    from bittern.boards.board import Device, Family
     from bittern.boards.usage import Usage
 
-__all__ = ["Measurement", "measure", "measure_all"]
+__all__ = ["Measurement", "count_all", "measure", "measure_all"]
 
 CLOCK = re.compile(r"clk_(\d+)")
 
@@ -111,11 +111,8 @@ def measure_all(components: Sequence[wiring.Component], device: Device, *, clock
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        Path(folder, "top.il").write_text(to_rtlil(Harness(components)))
-        modules = [f"top.component_{k}" for k in range(len(components))]
-        cells = synthesis(device.family, folder, "top", keep=modules, dsp=dsp)
-        check_fits(synthesized(device.family, cells), device)
-        netlist = json.loads(Path(folder, "top.json").read_text())
+        modules, netlist = _synthesize(components, device.family, folder, dsp=dsp)
+        check_fits(synthesized(device.family, count(netlist, "top")), device)
         pins = zip(netlist["modules"]["top"]["ports"], device.pins(), strict=False)
         Path(folder, "top.cst").write_text("".join(
             f'IO_LOC "{port}" {pin};\n' for port, pin in pins))
@@ -123,8 +120,28 @@ def measure_all(components: Sequence[wiring.Component], device: Device, *, clock
                        layers={module: module.removeprefix("top.") for module in modules})
     fmax = {int(found[1]): mhz for net, mhz in routed.clocks.items()
             if (found := CLOCK.search(net))}
-    # a component that is only wires is no module any more
-    counts = [count(netlist, module) if module in netlist["modules"] else {} for module in modules]
-    return [Measurement(synthesized(device.family, counts[k]), routed.layers[module],
+    return [Measurement(_usage(netlist, module, device.family), routed.layers[module],
                         fmax.get(k, math.inf))
             for k, module in enumerate(modules)]
+
+
+def count_all(components: Sequence[wiring.Component], family: Family, *,
+              dsp: bool = True) -> list[Usage]:
+    """Return what the netlist of each of `components` takes, which is not placed."""
+    with tempfile.TemporaryDirectory() as name:
+        modules, netlist = _synthesize(components, family, Path(name), dsp=dsp)
+        return [_usage(netlist, module, family) for module in modules]
+
+
+def _synthesize(components: Sequence[wiring.Component], family: Family, folder: Path, *,
+                dsp: bool) -> tuple[list[str], dict[str, Any]]:
+    """Return the modules of `components`, and the netlist that is in `folder`."""
+    Path(folder, "top.il").write_text(to_rtlil(Harness(components)))
+    modules = [f"top.component_{k}" for k in range(len(components))]
+    synthesis(family, folder, "top", keep=modules, dsp=dsp)
+    return modules, json.loads(Path(folder, "top.json").read_text())
+
+
+def _usage(netlist: dict[str, Any], module: str, family: Family) -> Usage:
+    # a component that is only wires is no module any more
+    return synthesized(family, count(netlist, module) if module in netlist["modules"] else {})
