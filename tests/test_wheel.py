@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LINKS = ("boards", "gen", "hw", "sim")
 DATA = {"bittern/py.typed", "bittern/gen/report.html", "bittern/sim/harness.cpp",
-        "bittern/sim/models/ecp5.v"}
+        "bittern/sim/models/ecp5.v", "bittern/sim/models/gowin.v"}
 
 pytestmark = [pytest.mark.slow,
               pytest.mark.skipif(not (ROOT / "src").is_dir(), reason="needs a checkout")]
