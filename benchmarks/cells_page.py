@@ -31,9 +31,11 @@ nextpnr's model of delays: differences of a few percent mean nothing.
 
 - *Latency*: in cycles.
 - *LUT*: sites of 4-input LUTs that the netlist takes, carry cells included (two sites for each
-  CCU2C of the ECP5); *FF*: flip-flops inside the cell; *DSP*: multipliers of 16 bits (iCE40), 18
+  CCU2C of the ECP5), but on the iCE40 without sites of which only the carry is used, as in
+  comparisons; *FF*: flip-flops inside the cell; *DSP*: multipliers of 16 bits (iCE40), 18
   (ECP5) or 9 (Gowin); *BRAM*: blocks of memory.
-- *MHz*: routed. None where nextpnr knows no delay, as of the multipliers of Gowin.
+- *MHz*: routed. None where nextpnr knows no delay, as of the multipliers of Gowin, and where only
+  the netlist was counted so far.
 - *Default*: what Yosys makes of the same function written with `*`, `+` and `sum`, with no
   registers inside it, and no DSPs where the cell has none. *Ratio*: LUTs of the cell over those.
 - *Estimate*: LUTs that the cell expects of itself.
