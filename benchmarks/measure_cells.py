@@ -236,7 +236,9 @@ def batches(missing: Iterable[Task]) -> list[list[Task]]:
 def keep(results: dict[str, Any]) -> None:
     """Store what there is so far: a run that is interrupted goes on from there."""
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "cells.json").write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    fresh = RESULTS / ".cells.json"
+    fresh.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    fresh.replace(RESULTS / "cells.json") # whole or not at all
 
 
 def described(cell: Cell, keys: dict[tuple[str, str], str]) -> dict[str, Any]:
