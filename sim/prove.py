@@ -47,6 +47,8 @@ WHOLE_SECONDS = 10
 CASE_BITS = 8
 WIDEST = 40
 """Bits of the operands beyond which nothing is tried as a whole."""
+WIDEST_PRODUCT = 17
+"""The same where operands are multiplied with each other: no SAT solver knows a short way there."""
 
 
 class Verdict(Enum):
@@ -77,7 +79,10 @@ def claims(operator: Operator) -> list[Claim]:
     if lemmas:
         return [Claim(f"{operator}: {name}", lambda c=one: c, lambda c=two: c) # type: ignore[misc]
                 for name, one, two in lemmas]
-    if sum(shape.width for shape in operator.inputs) > WIDEST:
+    bits = sum(shape.width for shape in operator.inputs)
+    multiplies = len(operator.inputs) > 1 and bits <= WIDEST and "cell $mul " in to_rtlil(
+        Function(operator, naive=True))
+    if bits > (WIDEST_PRODUCT if multiplies else WIDEST):
         return []
     return [Claim(str(operator), lambda: Function(operator),
                   lambda: Function(operator, naive=True))]
