@@ -31,7 +31,11 @@ INPUT = "input"
 
 @dataclass(frozen=True)
 class Tensor:
-    """Type of an edge: a shape without the batch, and the range of the integers in it."""
+    """Type of an edge: a shape without the batch, and the range of the integers in it.
+
+    Maps are ``(rows, columns, channels)``. A frame travels in raster order; no transfer has
+    elements of two vectors along the last axis.
+    """
 
     shape: tuple[int, ...]
     lo: int
@@ -41,6 +45,16 @@ class Tensor:
     def size(self) -> int:
         """Elements of one frame."""
         return prod(self.shape)
+
+    @property
+    def channels(self) -> int:
+        """Elements along the last axis: those of a vector."""
+        return self.shape[-1]
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of a frame."""
+        return prod(self.shape[:-1])
 
     @property
     def element(self) -> Shape:

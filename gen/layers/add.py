@@ -19,17 +19,22 @@ __all__ = ["Add"]
 
 @dataclass(frozen=True)
 class Add(Layer):
-    """``y = x0 + x1``, element by element: the end of a residual connection."""
+    """``y = factor0 * x0 + factor1 * x1``, element by element: the end of a residual connection."""
+
+    factor0: int = 1
+    factor1: int = 1
 
     def infer(self, *xs: Tensor) -> Tensor:
         x0, x1 = xs
         if x0.shape != x1.shape:
             raise ValueError(f"cannot add tensors of shapes {x0.shape} and {x1.shape}")
-        return Tensor(x0.shape, x0.lo + x1.lo, x0.hi + x1.hi)
+        ends = [sorted((factor * x.lo, factor * x.hi))
+                for factor, x in ((self.factor0, x0), (self.factor1, x1))]
+        return Tensor(x0.shape, ends[0][0] + ends[1][0], ends[0][1] + ends[1][1])
 
     def golden(self, *xs: Ints) -> Ints:
         x0, x1 = xs
-        return x0 + x1
+        return self.factor0 * x0 + self.factor1 * x1
 
     def folds(self, *xs: Tensor) -> list[Fold]:
         n = xs[0].size

@@ -24,7 +24,7 @@ __all__ = ["Dense"]
 
 @dataclass(frozen=True, eq=False)
 class Dense(Layer):
-    """``y = weights @ x + bias``, exactly.
+    """``y[…, :] = weights @ x[…, :] + bias``, exactly.
 
     Parameters
     ----------
@@ -55,11 +55,11 @@ class Dense(Layer):
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
         outputs, inputs = self.weights.shape
-        if x.shape != (inputs,):
+        if x.channels != inputs:
             raise ValueError(f"takes {inputs} inputs, not a tensor of shape {x.shape}")
         low, high = self._signed_sums
         lo, hi = high * x.lo + low * x.hi + self.bias, high * x.hi + low * x.lo + self.bias
-        return Tensor((outputs,), int(lo.min()), int(hi.max()))
+        return Tensor((*x.shape[:-1], outputs), int(lo.min()), int(hi.max()))
 
     def golden(self, *xs: Ints) -> Ints:
         (x,) = xs

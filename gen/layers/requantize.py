@@ -34,19 +34,22 @@ def table(depth: int, width: int) -> Cost:
 
 @dataclass(frozen=True, eq=False)
 class Requantize(Layer):
-    """``y[..., c] = spec(x[..., c])``."""
+    """``y[…, c] = spec(x[…, c])``: the same for all channels, one for each, or for each element."""
 
     spec: Requant
 
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
-        if self.spec.channels not in (1, x.shape[-1]):
+        if self.spec.channels not in (1, x.channels, x.size):
             raise ValueError(f"requantization of {self.spec.channels} channels cannot take "
-                             f"{x.shape[-1]}")
+                             f"{x.channels}")
         return Tensor(x.shape, *self.spec.bounds)
 
     def golden(self, *xs: Ints) -> Ints:
-        return self.spec(xs[0])
+        (x,) = xs
+        if self.spec.channels == x.shape[-1]:
+            return self.spec(x)
+        return self.spec(x.reshape(len(x), -1)).reshape(x.shape)
 
     def folds(self, *xs: Tensor) -> list[Fold]:
         n = xs[0].size

@@ -10,8 +10,8 @@ nodes of the file are interpreted symbolically, in order. A value is one of
   floats. Element-wise operators extend the function; a quantizer turns it into thresholds, exactly,
   because a non-decreasing function of integers in a finite range *is* its thresholds.
 
-``file`` reads the file, ``arithmetic`` is the reference's arithmetic, ``values`` are the values,
-``interpreter`` has one rule for each operator, ``fit`` finds thresholds.
+``arithmetic`` is the reference's arithmetic, ``values`` are the values,
+``interpreter`` has one rule for each operator.
 
 Where scales are powers of two, the floats equal the executor's bit for bit as long as its sums
 stay below 2**24 steps. With other scales, and in Gemm with a bias that is not quantized, its sums
@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bittern.gen.importers.qonnx.file import parse, recognizes
+from bittern.gen.importers.onnx_file import parse, recognizes
 from bittern.gen.importers.qonnx.interpreter import Interpreter
 
 if TYPE_CHECKING:

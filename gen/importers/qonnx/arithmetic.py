@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.importers.qonnx.file import MalformedError, UnsupportedError
+from bittern.gen.importers.errors import MalformedError, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bittern.gen.importers.qonnx.file import Array
+    from bittern.gen.importers.onnx_file import Array
     from bittern.hw.ints import Ints
 
 __all__ = ["ROUNDINGS", "Quantizer", "batch_norm", "bipolar", "matmul", "multiply_add", "softmax",

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.importers.qonnx.file import LARGEST, UnsupportedError
-from bittern.gen.importers.qonnx.fit import fit
+from bittern.gen.importers import builder
+from bittern.gen.importers.errors import LARGEST, UnsupportedError
 from bittern.gen.importers.qonnx.values import Lattice, Stream
-from bittern.gen.ir import INPUT, Graph, Layer, Node, Tensor
+from bittern.gen.importers.thresholds import fit
 from bittern.gen.layers.dense import Dense
 from bittern.gen.layers.requantize import Requantize
 from bittern.hw.ints import Ints, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
-    from bittern.gen.importers.qonnx.file import Array
+    from bittern.gen.importers.onnx_file import Array
 
 __all__ = ["Builder"]
 
@@ -28,27 +28,17 @@ EXACT = 2**24
 """Integers below are floats of 32 bits."""
 
 
-class Builder:
-    """A graph that grows; at the end, what the output does not need is left out."""
+class Builder(builder.Builder):
+    """A graph of streams."""
 
     def __init__(self) -> None:
-        self.types: dict[str, Tensor] = {}
-        self.nodes: dict[str, Node] = {}
+        super().__init__()
         self.lattices: dict[str, Lattice] = {}
-        self.wishes: dict[str, str] = {}
 
     def stream(self, edge: str, shape: tuple[int, ...], lattice: Lattice) -> Stream:
         """Return the stream of an edge whose integers stand for the points of `lattice`."""
         self.lattices[edge] = lattice
         return points(edge, shape, lattice)
-
-    def add(self, name: str, layer: Layer, *inputs: str) -> str:
-        """Append a node and return its edge; where `name` is taken, another one."""
-        edge = unique(name, self.types)
-        self.types[edge] = layer.infer(*(self.types[i] for i in inputs))
-        self.nodes[edge] = Node(edge, layer, inputs)
-        self.wishes[edge] = name
-        return edge
 
     def requantize(self, x: Stream, codes: Callable[[Array], Ints], name: str) -> str:
         """Append thresholds that turn the integers of `x` into `codes` of its floats."""
@@ -128,31 +118,7 @@ class Builder:
         edge = self.add(self.wishes[x.edge], layer, *node.inputs)
         return self.stream(edge, x.shape, lattice)
 
-    def finish(self, output: str) -> tuple[Graph, dict[str, str]]:
-        """Return the graph that drives the edge `output`, and what its integers stand for."""
-        needed = {output}
-        for node in reversed(self.nodes.values()):
-            if node.name in needed:
-                needed.update(node.inputs)
-        names = {INPUT: INPUT}
-        for edge in self.nodes:
-            if edge in needed:
-                names[edge] = unique(self.wishes[edge], names.values())
-        nodes = tuple(Node(names[edge], node.layer, tuple(names[i] for i in node.inputs))
-                      for edge, node in self.nodes.items() if edge in needed)
-        return (Graph(self.types[INPUT], nodes),
-                {name: str(self.lattices[edge]) for edge, name in names.items()})
-
 
 def points(edge: str, shape: tuple[int, ...], lattice: Lattice) -> Stream:
     """Return a stream with nothing pending."""
     return Stream(edge, shape, lambda q: lattice(q).reshape(len(q), *shape), lattice)
-
-
-def unique(name: str, taken: Collection[str]) -> str:
-    """Return `name`, or if it is taken, `name` with a number."""
-    candidate, number = name, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}_{number}"
-    return candidate

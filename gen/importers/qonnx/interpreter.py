@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bittern.gen.importers.errors import MalformedError, UnsupportedError
+from bittern.gen.importers.onnx_file import Content, Operation
 from bittern.gen.importers.qonnx.arithmetic import (
     Quantizer,
     batch_norm,
@@ -18,7 +20,6 @@ from bittern.gen.importers.qonnx.arithmetic import (
     truncation,
     uniform,
 )
-from bittern.gen.importers.qonnx.file import Content, MalformedError, Operation, UnsupportedError
 from bittern.gen.importers.qonnx.graph import Builder
 from bittern.gen.importers.qonnx.shapes import SHAPE_RULES, axis_of, constant, known
 from bittern.gen.importers.qonnx.values import (
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from bittern.gen.importers.qonnx.file import Array
+    from bittern.gen.importers.onnx_file import Array
     from bittern.hw.ints import Ints
 
 __all__ = ["Interpreter"]
@@ -133,7 +134,8 @@ class Interpreter:
             raise MalformedError(f"{name}: the network is not quantized: {reason}; export it with "
                                  "Quant or BipolarQuant nodes for weights and activations")
         self.took(output, "host: after the graph")
-        graph, formats = self.builder.finish(output.edge)
+        graph, names = self.builder.finish(output.edge)
+        formats = {name: str(self.builder.lattices[edge]) for edge, name in names.items()}
         rules = tuple(Rule(o.name, o.op, self.rules[o.index]) for o in self.content.operations)
         shape = self.content.shape
         return Network(name, graph, shape[1:] or shape, encoder(*self.input, shape),

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from onnx import helper
 
-from bittern.gen.importers.qonnx.file import LARGEST, Array, Operation, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, UnsupportedError
+from bittern.gen.importers.onnx_file import Array, Operation
 from bittern.gen.importers.qonnx.values import Constant, Host, Value
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from bittern.gen.importers.qonnx.file import LARGEST, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bittern.gen.importers.qonnx.file import Array
+    from bittern.gen.importers.onnx_file import Array
     from bittern.hw.ints import Ints
 
 __all__ = ["Constant", "Host", "Lattice", "Stream", "Value", "Variable", "broadcast", "elementwise"]

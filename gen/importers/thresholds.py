@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.importers.qonnx.file import LARGEST, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, UnsupportedError
 from bittern.hw.ints import Ints, frozen
 from bittern.hw.thresholds import Thresholds
 

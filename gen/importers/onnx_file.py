@@ -13,24 +13,14 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
-__all__ = ["LARGEST", "Array", "Content", "MalformedError", "Operation", "UnsupportedError",
-           "parse", "recognizes"]
+from bittern.gen.importers.errors import LARGEST, MalformedError, UnsupportedError
+
+__all__ = ["Array", "Content", "Operation", "parse", "recognizes"]
 
 Array: TypeAlias = NDArray[Any]
 
-LARGEST = 2**25
-"""Elements a tensor may have: a damaged file must not take all memory."""
-
 STANDARD = ("", "ai.onnx")
 QUANTIZED = ("onnx.brevitas", "finn.custom_op.general", "qonnx.custom_op.general")
-
-
-class MalformedError(ValueError):
-    """Something in the file is wrong, and nothing can be said about the rest."""
-
-
-class UnsupportedError(ValueError):
-    """A node cannot be imported; others may be looked at."""
 
 
 @dataclass(frozen=True, eq=False)
