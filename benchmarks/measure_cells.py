@@ -41,7 +41,7 @@ import bittern.boards.absorb
 from bittern.boards import board
 from bittern.boards.board import Device, Family, Resources
 from bittern.boards.measure import Measurement, count_all, measure_all
-from bittern.boards.synthesis import SYNTH, WITHOUT_DSP
+from bittern.boards.synthesis import script
 from bittern.boards.toolchain import tools
 from bittern.boards.usage import Usage
 from bittern.gen.rtlil import to_rtlil
@@ -174,8 +174,8 @@ def tasks(cell: Cell) -> Iterator[Task]:
         if dsp and family is Family.ICE40:
             device = UP5K # noqa: PLW2901
         for form, source in sources.items():
-            synth = (SYNTH if dsp else WITHOUT_DSP)[family]
-            depends = [source, synth, device.device, device.speed, SEED, CLOCK_MHZ, tools(family)]
+            depends = [source, script(family, "top", dsp=dsp), device.device, device.speed, SEED,
+                       CLOCK_MHZ, tools(family)]
             if family is Family.ECP5:
                 depends.append(Path(bittern.boards.absorb.__file__).read_text())
             key = hashlib.sha256(repr(depends).encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ from bittern.gen.yosys import yosys
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["netlist", "synthesis", "synthesize"]
+__all__ = ["netlist", "script", "synthesis", "synthesize"]
 
 SYNTH = {
     Family.ICE40: "synth_ice40 -dsp -no-rw-check",
@@ -28,6 +28,9 @@ WITHOUT_DSP = {
     Family.ECP5: f"{SYNTH[Family.ECP5]} -nodsp",
     Family.GOWIN: f"{SYNTH[Family.GOWIN]} -nodsp",
 }
+# How Yosys 0.70 hands logic to ABC by default joins bits that differ (YosysHQ/yosys#6237): with
+# kept wires netlists are wrong, mostly without a word.
+XAIGER = "scratchpad -set abc9.xaiger 1"
 COLLISIONS = f"setparam -set COLLISION_X_MASK 16'b{'1' * 16} t:$memrd_v2 r:CLK_ENABLE=1 %i"
 # This and -no-rw-check: no memory here is read where it is written in the same cycle.
 # -noiopads: it would put pads on the ports of modules that are kept, too.
@@ -41,20 +44,7 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
     The modules in `keep` remain modules, all others dissolve into those above them. Without `dsp`
     multipliers become LUTs.
     """
-    synth = SYNTH[family] if dsp else WITHOUT_DSP[family]
-    marks = [f"setattr -mod -set keep_hierarchy 1 {module}" for module in keep]
-    yosys([
-        f"read_rtlil {top}.il",
-        *marks,
-        COLLISIONS,
-        f"{synth} -top {top}",
-        *([f"{PADS} {top}"] if family is Family.GOWIN else []),
-        # what the cell libraries hold, and where on this machine they are
-        "delete =A:blackbox/c:* =A:blackbox/w:$*",
-        "setattr -unset src =*/*",
-        "setattr -mod -unset src =*",
-        f"write_json {top}.json",
-    ], folder)
+    yosys(script(family, top, keep=keep, dsp=dsp), folder)
     file = Path(folder, f"{top}.json")
     cells = json.loads(file.read_text())
     if family is Family.ECP5:
@@ -64,6 +54,23 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
     counts = count(cells, top)
     Path(folder, "synthesis.json").write_text(json.dumps(counts, indent=1))
     return counts
+
+
+def script(family: Family, top: str, *, keep: Sequence[str] = (), dsp: bool = True) -> list[str]:
+    """Return the commands of Yosys that :func:`synthesis` runs."""
+    return [
+        XAIGER,
+        f"read_rtlil {top}.il",
+        *(f"setattr -mod -set keep_hierarchy 1 {module}" for module in keep),
+        COLLISIONS,
+        f"{(SYNTH if dsp else WITHOUT_DSP)[family]} -top {top}",
+        *([f"{PADS} {top}"] if family is Family.GOWIN else []),
+        # what the cell libraries hold, and where on this machine they are
+        "delete =A:blackbox/c:* =A:blackbox/w:$*",
+        "setattr -unset src =*/*",
+        "setattr -mod -unset src =*",
+        f"write_json {top}.json",
+    ]
 
 
 def synthesize(rtlil: str, family: Family, top: str = "top", *,

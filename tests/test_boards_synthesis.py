@@ -1,0 +1,27 @@
+import numpy as np
+import pytest
+from amaranth import signed
+
+from bittern.boards.board import Family
+from bittern.boards.measure import Harness
+from bittern.boards.synthesis import synthesis
+from bittern.gen.rtlil import to_rtlil
+from bittern.gen.yosys import yosys
+from bittern.hw.operators import Function, HardSigmoid
+from bittern.hw.rounding import Rounding
+from bittern.sim.logic import Logic
+
+
+@pytest.mark.parametrize("family", Family)
+def test_bits_of_a_kept_wire_stay_apart(family, tmp_path):
+    # Yosys joined the highest bits of the wire behind the offset: YosysHQ/yosys#6237
+    operator = HardSigmoid(signed(16), multiplier=43, offset=524288, shift=8, one=4095,
+                           rounding=Rounding.HALF_UP)
+    module = "top.component_0"
+    (tmp_path / "top.il").write_text(to_rtlil(Harness([Function(operator)])))
+    synthesis(family, tmp_path, "top", keep=[module], dsp=False)
+    yosys(["read_json top.json", "delete top", "write_verilog -noattr netlist.v"], tmp_path)
+    _, netlist = (tmp_path / "netlist.v").read_text().split("\n", 1)
+    x = np.arange(-1 << 15, 1 << 15)
+    found = Logic.of_netlist(netlist, family.name.lower(), module)({"i0": x}, signed={"o0": False})
+    np.testing.assert_array_equal(found["o0"], *operator(x))
