@@ -12,7 +12,6 @@ from amaranth.lib import data
 from bittern.gen.cost import Cost, Target
 from bittern.gen.ir import INPUT, Fold, Graph, Node, Tensor
 from bittern.gen.layers.dense import Dense
-from bittern.gen.layers.requantize import Requantize
 from bittern.gen.port import Port
 from bittern.gen.timing import Cell, Source, Split, Steps, Store, Timing, simulate
 from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
@@ -37,6 +36,8 @@ RAISE, RAISES = 4, 5
 SLOW = 1e9
 """Weight of cells between layers that are too slow: more than any hardware."""
 
+FRAMES, SETTLED = 4, 1000
+"""Frames, or else cycles, that are simulated: a design is in its steady state by then."""
 FULL = 0.75
 """Share of a device's LUTs that a plan fills: fuller ones route slowly, and to slow clocks."""
 
@@ -55,6 +56,8 @@ class Placed:
         Returns the component.
     promise : Steps | Store | Split | None
         Its timing; None for wires.
+    cycles : int
+        For a frame, if nothing stops it; 0 where others decide that.
     sources : tuple[int, ...]
         What each input reads.
     cost : Cost
@@ -64,6 +67,7 @@ class Placed:
     layer: str
     make: Callable[[], wiring.Component]
     promise: Steps | Store | Split | None
+    cycles: int
     sources: tuple[Source, ...]
     cost: Cost
 
@@ -102,16 +106,21 @@ class Plan:
         endless = self._layout({})
         if not any(cell.promise == Store(0) for cell in endless):
             return endless
-        levels = _timing(endless, self.output.transfers).levels
         # A queue as deep as it ever was when it had no end holds nothing up, under stalls neither:
-        # what a layer must have taken to give its first transfer does not depend on time.
+        # what a layer must have taken to give its first transfer does not depend on time. Frames
+        # come as fast as the slowest cell takes them: faster, the queues would just fill.
+        levels = self._simulate(endless, pace=_slowest(endless)).levels
         return self._layout({cell.name: max(level, 2)
                              for cell, level in zip(endless, levels, strict=True)})
+
+    def _simulate(self, cells: list[Placed], *, pace: int = 0) -> Timing:
+        frames = max(FRAMES, transfers(SETTLED, _slowest(cells)))
+        return _timing(cells, self.input.transfers, self.output.transfers, frames=frames, pace=pace)
 
     @cached_property
     def timing(self) -> Timing:
         """Cycles between frames and through the design, exactly as the hardware has them."""
-        return _timing(self.cells, self.output.transfers)
+        return self._simulate(self.cells)
 
     def _layout(self, depths: dict[str, int]) -> list[Placed]:
         """Return the cells; queues before layers of several inputs have the depth in `depths`."""
@@ -147,7 +156,8 @@ class Plan:
             timing = node.layer.timing(fold, *xs)
             publish(node.name, add(Placed(
                 node.name, node.name, partial(node.layer.build, fold, *xs),
-                timing if timing.latency else None, (), node.layer.cost(fold, *xs)), *sources))
+                timing if timing.latency else None, node.layer.cycles(fold, *xs), (),
+                node.layer.cost(fold, *xs)), *sources))
         return cells
 
     @cached_property
@@ -158,25 +168,31 @@ class Plan:
     @cached_property
     def steps(self) -> int:
         """Cycles of the slowest cell for a frame: the interval between frames."""
-        return max(c.promise.cycles for c in self.cells if isinstance(c.promise, Steps))
+        return _slowest(self.cells)
+
+
+def _slowest(cells: list[Placed]) -> int:
+    return max(cell.cycles for cell in cells)
 
 
 def _port(tensor: Tensor, count: int) -> Port:
-    return Port(tensor.size, count, tensor.element.width, tensor.element.signed)
+    return Port(tensor.channels, count, tensor.element.width, tensor.element.signed,
+                tensor.vectors)
 
 
 def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int) -> Iterator[Placed]:
     """Yield the cells that turn transfers of `wide` elements into transfers of `needed`."""
-    element, size = tensor.element, tensor.size
+    element, size = tensor.element, tensor.channels
     least = gcd(wide, needed)
     if wide != least:
         parts = wide // least
         sent, held = transfers(size, least), wide * element.width
         counts = [min(parts, sent - k) for k in range(0, sent, parts)]
+        takes = tuple(k == 0 for n in counts for k in range(n + 1))
+        gives = tuple(k < n for n in counts for k in range(n + 1))
         yield Placed(f"{name}_narrow", layer,
                      partial(Narrow, element, size, wide=wide, narrow=least),
-                     Steps(tuple(k == 0 for n in counts for k in range(n + 1)),
-                           tuple(k < n for n in counts for k in range(n + 1)), 1), (),
+                     Steps(takes, gives, 1), len(takes) * tensor.vectors, (),
                      Cost(held + 10, held))
     if needed != least:
         parts = needed // least
@@ -184,7 +200,7 @@ def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int) -> Ite
         gives = tuple(k % parts == parts - 1 or k == taken - 1 for k in range(taken))
         yield Placed(f"{name}_widen", layer,
                      partial(Widen, element, size, narrow=least, wide=needed),
-                     Steps((True,) * taken, gives, 1), (),
+                     Steps((True,) * taken, gives, 1), taken * tensor.vectors, (),
                      Cost(10 + (2 * parts if taken % parts else 0), held, bare=held))
 
 
@@ -193,17 +209,18 @@ def _queue(name: str, layer: str, tensor: Tensor, count: int, depth: int) -> Pla
     bits = count * tensor.element.width
     cost = Cost(bits + 4, 2 * bits + 2, bare=bits) if depth == 2 else Cost(30, 30, ((depth, bits),))
     return Placed(f"{name}_queue", layer,
-                  partial(Queue, data.ArrayLayout(tensor.element, count), depth), Store(depth), (),
-                  cost)
+                  partial(Queue, data.ArrayLayout(tensor.element, count), depth), Store(depth), 0,
+                  (), cost)
 
 
 def _fork(edge: str, tensor: Tensor, count: int, readers: int) -> Placed:
     return Placed(f"{edge}_fork", edge,
                   partial(Fork, data.ArrayLayout(tensor.element, count), readers), Split(readers),
-                  (), Cost(3 * readers, readers))
+                  0, (), Cost(3 * readers, readers))
 
 
-def _timing(cells: Sequence[Placed], transfers_out: int) -> Timing:
+def _timing(cells: Sequence[Placed], transfers_in: int, transfers_out: int, *, frames: int,
+            pace: int) -> Timing:
     """Simulate `cells`; those that are wires have the levels 0."""
     kept: list[Cell] = []
     at = {Source(-1): Source(-1)}
@@ -218,7 +235,7 @@ def _timing(cells: Sequence[Placed], transfers_out: int) -> Timing:
         for output in range(outputs):
             at[Source(k, output)] = Source(len(kept), output)
         kept.append(Cell(cell.promise, sources))
-    timing = simulate(kept, transfers_out)
+    timing = simulate(kept, [transfers_in], transfers_out, frames=frames, pace=pace)
     levels = tuple(timing.levels[index[k]] if k in index else 0 for k in range(len(cells)))
     return replace(timing, levels=levels)
 
@@ -271,23 +288,18 @@ def _fold_to(graph: Graph, cycles: int, target: Target, prices: Prices) -> Plan:
         return prices.weight(cost, target)
 
     def options(node: Node, xs: list[Tensor]) -> list[Fold]:
-        if isinstance(node.layer, Requantize) and node.inputs[0] != INPUT:
-            # directly behind its source, in the same lanes
-            return [Fold(pe, pe) for pe in best[node.inputs[0]]]
         needs = {f: node.layer.cycles(f, *xs) for f in node.layer.folds(*xs)}
         within = max((n for n in needs.values() if n <= cycles), default=min(needs.values()))
         # what is far faster than needed is larger too, and would only take time to estimate
         return [f for f, n in needs.items() if within / HASTE <= n <= within]
 
     @cache
-    def reach(edge: str, needed: int, *, directly: bool) -> tuple[float, int]:
+    def reach(edge: str, needed: int) -> tuple[float, int]:
         """Return what it costs to have `edge` in `needed` lanes, and the lanes it is given in."""
-        if directly:
-            return best[edge][needed][0], needed
         found = []
         for lanes, (cost, *_) in best[edge].items():
             cells = list(_route("", "", types[edge], lanes, needed))
-            slow = any(isinstance(c.promise, Steps) and c.promise.cycles > cycles for c in cells)
+            slow = any(c.cycles > cycles for c in cells)
             found.append((cost + sum(weight(c.cost) for c in cells) + slow * SLOW, lanes))
         return min(found)
 
@@ -299,8 +311,8 @@ def _fold_to(graph: Graph, cycles: int, target: Target, prices: Prices) -> Plan:
             cost, given = weight(node.layer.cost(fold, *xs)), []
             for edge, x in zip(node.inputs, xs, strict=True):
                 # somebody must collect what the input has in one transfer
-                more, lanes = (fold.simd * x.element.width, 0) if edge == INPUT else reach(
-                    edge, fold.simd, directly=isinstance(node.layer, Requantize))
+                more, lanes = ((fold.simd * x.element.width, 0) if edge == INPUT
+                               else reach(edge, fold.simd))
                 cost += more
                 given.append(lanes)
             if fold.pe not in ways or cost < ways[fold.pe][0]:

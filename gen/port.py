@@ -24,20 +24,23 @@ class Port:
     Parameters
     ----------
     features
-        Integers in a frame.
+        Integers in a vector.
     lanes
-        Integers in a transfer. Where they do not divide the features, the last transfer of a frame
+        Integers in a transfer. Where they do not divide the features, the last transfer of a vector
         is partly filled, from lane 0.
     width
         Bits of an integer. Lane 0 is in the lowest bits of the payload.
     signed
         Whether the integers are in two's complement.
+    vectors
+        Of a frame.
     """
 
     features: int
     lanes: int
     width: int
     signed: bool
+    vectors: int = 1
 
     @property
     def bits(self) -> int:
@@ -47,13 +50,19 @@ class Port:
     @property
     def transfers(self) -> int:
         """Transfers in a frame."""
-        return -(-self.features // self.lanes)
+        return self.vectors * -(-self.features // self.lanes)
+
+    @property
+    def size(self) -> int:
+        """Integers in a frame."""
+        return self.vectors * self.features
 
     @property
     def masks(self) -> tuple[int, ...]:
         """For each transfer of a frame, the bits of the payload that are defined."""
-        last = self.features - (self.transfers - 1) * self.lanes
-        return (*[(1 << self.bits) - 1] * (self.transfers - 1), (1 << last * self.width) - 1)
+        others = (self.features - 1) // self.lanes
+        last = self.features - others * self.lanes
+        return (*[(1 << self.bits) - 1] * others, (1 << last * self.width) - 1) * self.vectors
 
     def to_bytes(self, x: Ints) -> NDArray[np.uint8]:
         """Return the payloads of the frames `x`, ``(frames, …)``, as ``(transfers, bytes)``.
@@ -64,31 +73,33 @@ class Port:
             (0, (1 << self.width) - 1)
         if not x.size or not np.issubdtype(x.dtype, np.integer):
             raise ValueError(f"expected integers, not {x.size} elements of {x.dtype}")
-        if x.size != len(x) * self.features:
-            raise ValueError(f"expected {self.features} integers per frame, not {x[0].size}")
+        if x.size != len(x) * self.size:
+            raise ValueError(f"expected {self.size} integers per frame, not {x[0].size}")
         if not lo <= x.min() <= x.max() <= hi:
             raise ValueError(f"expected integers in {lo}..{hi}, not {x.min()}..{x.max()}")
-        lanes = np.zeros((len(x), self.transfers * self.lanes), "<i8")
-        lanes[:, :self.features] = x.reshape(len(x), -1)
+        filled = -(-self.features // self.lanes) * self.lanes
+        lanes = np.zeros((len(x) * self.vectors, filled), "<i8")
+        lanes[:, :self.features] = x.reshape(-1, self.features)
         bits = np.unpackbits(lanes.view(np.uint8).reshape(-1, 8), axis=1, count=self.width,
                              bitorder="little")
         return np.packbits(bits.reshape(-1, self.bits), axis=1, bitorder="little")
 
     def from_bytes(self, payloads: NDArray[np.uint8]) -> Ints:
-        """Return the frames, ``(frames, features)``, that payloads ``(transfers, bytes)`` carry."""
+        """Return the frames, ``(frames, size)``, that payloads ``(transfers, bytes)`` carry."""
         bits = np.unpackbits(payloads, axis=1, count=self.bits, bitorder="little")
         weights = np.int64(1) << np.arange(self.width)
         if self.signed:
             weights[-1] *= -1
         lanes = bits.reshape(-1, self.width) @ weights
-        return lanes.reshape(-1, self.transfers * self.lanes)[:, :self.features]
+        filled = -(-self.features // self.lanes) * self.lanes
+        return lanes.reshape(-1, filled)[:, :self.features].reshape(-1, self.size)
 
     def pack(self, x: Ints) -> list[int]:
         """Return the payloads of the frames `x` as integers."""
         return [int.from_bytes(row.tobytes(), "little") for row in self.to_bytes(x)]
 
     def unpack(self, payloads: Iterable[int]) -> Ints:
-        """Return the frames, ``(frames, features)``, that `payloads` carry."""
+        """Return the frames, ``(frames, size)``, that `payloads` carry."""
         size = -(-self.bits // 8)
         raw = b"".join(payload.to_bytes(size, "little") for payload in payloads)
         return self.from_bytes(np.frombuffer(raw, np.uint8).reshape(-1, size))

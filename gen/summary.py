@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from bittern.gen.layers import Dense, Requantize
@@ -91,7 +92,7 @@ def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
     cells: list[dict[str, Any]] = [{
         "cell": cell.name,
         "layer": cell.layer,
-        "cycles": cell.promise.cycles if isinstance(cell.promise, Steps) else None,
+        "cycles": cell.cycles or None,
         "latency": cell.promise.latency if isinstance(cell.promise, Steps) else None,
         "lut4": cell.cost.sites(target), "ff": cell.cost.ff, "dsp": cell.cost.dsp,
         "bram": cell.cost.blocks(target),
@@ -115,8 +116,7 @@ def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
 
 
 def _port(port: Port) -> dict[str, Any]:
-    return {"features": port.features, "lanes": port.lanes, "width": port.width,
-            "signed": port.signed, "transfers": port.transfers}
+    return {**asdict(port), "transfers": port.transfers}
 
 
 def header(top: str, plan: dict[str, Any]) -> str:
@@ -126,8 +126,8 @@ def header(top: str, plan: dict[str, Any]) -> str:
         top, *timing), ""]
     for side, port in (("i", plan["input"]), ("o", plan["output"])):
         sign = "signed" if port["signed"] else "unsigned"
-        lines.append(f"stream {side}: frames of {port['features']} integers in {port['transfers']} "
-                     f"transfers of {port['lanes']}, {port['width']} bits {sign} each, the first "
+        lines.append(f"stream {side}: frames of {port['vectors'] * port['features']} integers in "
+                     f"{port['transfers']} transfers of {port['lanes']}, {port['width']} bits {sign} each, the first "
                      "in the lowest bits")
     rows = [("layer", "kind", "shape", "range", "pe", "simd", "cycles", "how")]
     rows += [(x["layer"], x["kind"], "x".join(map(str, x["shape"])), f"{x['lo']}..{x['hi']}",

@@ -2,27 +2,59 @@
 
 What a cell promises is its :class:`Steps`. From them alone the cycles of a whole design follow,
 without its gates; tests hold the simulated hardware to exactly these numbers.
+
+Nothing here counts cycles one by one. Each cell is a process that knows the cycles in which its
+inputs were offered and its outputs were taken, and says when it takes and offers: transfers are
+worked on in whatever order they become known.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from bisect import bisect_left
+from bisect import bisect_right
 from collections import deque
-from dataclasses import dataclass
-from math import inf
-from operator import or_
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, field
+from itertools import repeat
+from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-__all__ = ["Cell", "Source", "Split", "Steps", "Store", "Timing", "simulate"]
+__all__ = ["Buffer", "Cell", "DeadlockError", "Source", "Split", "Steps", "Store", "Timing",
+           "simulate"]
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """What is kept of the transfers that a cell takes.
+
+    Parameters
+    ----------
+    needs : tuple[int, ...]
+        For each step, how many transfers of the frame must have come.
+    frees : tuple[int, ...]
+        For each step, how many transfers of the frame nothing needs after it; at the last step all.
+    capacity : int
+        Transfers that fit.
+    """
+
+    needs: tuple[int, ...]
+    frees: tuple[int, ...]
+    capacity: int
+
+    @classmethod
+    def replay(cls, steps: int, transfers: int, *, whole: bool = False) -> Self:
+        """Return that of steps which each read one of `transfers`, in turn, and keep two frames.
+
+        If `whole`, the first step waits for all of them.
+        """
+        first = transfers if whole else 0
+        return cls(tuple(max(k % transfers + 1, first) for k in range(steps)),
+                   (*repeat(0, steps - 1), transfers), 2 * transfers)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """What a cell does for a frame, a step a cycle, and how long a result then takes.
+    """What a cell does for a vector or a frame, a step a cycle, and how long a result then takes.
 
     The steps are in a pipeline of `latency` registers, which stops as a whole while the last
     register holds a result that is not taken.
@@ -30,31 +62,26 @@ class Steps:
     Parameters
     ----------
     takes, gives : tuple[bool, ...]
-        For each step of a frame whether it takes a transfer of every input, and whether it gives
-        one. A step that takes waits for the transfers.
+        For each step whether it takes a transfer of every input, and whether it gives one. A step
+        that takes waits for the transfers.
     latency : int
         At least 1.
     store : int
         Where not 0, the pipeline never stops. Behind it is a queue (:class:`Store`) of so many
         transfers, and a step that gives one waits until there will be room for it.
-    replay : int
-        Where not 0, transfers go into a buffer of two frames of so many transfers; step k needs
-        transfer ``k % replay`` of its frame to be there, and none takes.
-    whole : bool
-        Whether the first step rather needs all transfers of its frame.
+    buffer : Buffer | None
+        Where transfers go into a memory, from which steps read; then none takes, and `store` is
+        not 0.
+    reads : tuple[int, ...]
+        For each step the one input that it takes of, where it does not take of all.
     """
 
     takes: tuple[bool, ...]
     gives: tuple[bool, ...]
     latency: int
     store: int = 0
-    replay: int = 0
-    whole: bool = False
-
-    @property
-    def cycles(self) -> int:
-        """Cycles from a frame to the next."""
-        return len(self.takes)
+    buffer: Buffer | None = None
+    reads: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -72,7 +99,7 @@ class Split:
 
 
 class Source(NamedTuple):
-    """An output of a cell: the index of the cell, -1 for the input of the design, and which."""
+    """An output of a cell: the index of the cell, -1 for inputs of the design, and which."""
 
     cell: int
     output: int = 0
@@ -106,196 +133,263 @@ class Timing:
     levels: tuple[int, ...]
 
 
-class _State(ABC):
-    """What a cell is at, between two cycles."""
-
-    level = 0
-
-    @abstractmethod
-    def valids(self, arrived: list[bool]) -> list[bool]:
-        """Return whether each output has a transfer, given whether each input has."""
-
-    @abstractmethod
-    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
-        """Return whether each input is taken, given whether each output is wanted."""
-
-    @abstractmethod
-    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
-        """Pass a cycle."""
-
-    def still(self, arrived: list[bool]) -> float:
-        """Return the cycles for which nothing can be seen of this cell, if its inputs stay so."""
-        return 0 if any(arrived) or any(self.valids(arrived)) else inf
-
-    def skip(self, arrived: list[bool], cycles: int) -> None:
-        """Pass so many cycles, in which nothing can be seen: by default nothing happens."""
+class DeadlockError(ValueError):
+    """Cells wait for each other."""
 
 
-class _Stepper(_State):
-    def __init__(self, steps: Steps) -> None:
-        self.steps, self.k = steps, 0
-        self.pipe = deque([False] * steps.latency, maxlen=steps.latency)
-        self.written = 0 # transfers in the buffer, of the frame that is being read and the next
-        self.free, self.queue = steps.store, _start(Store(steps.store)) if steps.store else None
-        self.events = [k for k, event in enumerate(map(or_, steps.takes, steps.gives)) if event]
+@dataclass(eq=False)
+class _Stream:
+    """The cycles in which each transfer of a stream is offered first, and in which it is taken."""
 
-    def valids(self, arrived: list[bool]) -> list[bool]:
-        return self.queue.valids([self.pipe[0]]) if self.queue else [self.pipe[0]]
-
-    def waits(self, arrived: list[bool]) -> bool:
-        """Return whether the next step lacks a transfer, or room for one."""
-        steps = self.steps
-        if steps.store and steps.gives[self.k] and not self.free:
-            return True
-        if steps.replay:
-            return self.written <= (steps.replay - 1 if steps.whole else self.k % steps.replay)
-        return steps.takes[self.k] and not all(arrived)
-
-    def still(self, arrived: list[bool]) -> float:
-        steps = self.steps
-        if (any(self.pipe) or any(self.valids(arrived))
-                or (steps.replay and arrived[0] and self.written < 2 * steps.replay)):
-            return 0
-        if self.waits(arrived):
-            return inf
-        quiet = self.events[bisect_left(self.events, self.k)] - self.k
-        if steps.replay and not steps.whole and self.written < steps.replay:
-            quiet = min(quiet, self.written - self.k % steps.replay)
-        return quiet
-
-    def skip(self, arrived: list[bool], cycles: int) -> None:
-        if not self.waits(arrived):
-            self.k += cycles
-
-    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
-        steps = self.steps
-        if steps.replay:
-            return [self.written < 2 * steps.replay]
-        if steps.store:
-            able = not steps.gives[self.k] or self.free > 0
-        else:
-            able = not self.pipe[0] or wanted[0]
-        missing = arrived.count(False)
-        return [able and steps.takes[self.k] and missing == (not there) for there in arrived]
-
-    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
-        steps = self.steps
-        step = self.queue is not None or not self.pipe[0] or wanted[0]
-        issue = step and not self.waits(arrived)
-        given = issue and steps.gives[self.k]
-        if self.queue:
-            self.free += (self.queue.valids([])[0] and wanted[0]) - given
-            self.queue.advance([self.pipe[0]], wanted)
-        if steps.replay and arrived[0] and self.written < 2 * steps.replay:
-            self.written += 1
-        if step:
-            self.pipe.append(given)
-        if issue:
-            self.k += 1
-            if self.k == len(steps.gives):
-                self.k = 0
-                self.written -= steps.replay
+    offered: list[int] = field(default_factory=list)
+    taken: list[int] = field(default_factory=list)
 
 
-class _Spiller(_State):
-    def __init__(self) -> None:
-        self.valid = self.spilled = False
-
-    def valids(self, arrived: list[bool]) -> list[bool]:
-        return [self.valid]
-
-    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
-        return [not self.spilled]
-
-    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
-        if wanted[0] or not self.valid:
-            self.valid = self.spilled or arrived[0]
-            self.spilled = False
-        elif arrived[0]:
-            self.spilled = True
+Process: TypeAlias = "Iterator[None]"
+"""It goes on as far as it can; each time it stops, it lacks something of a neighbour."""
 
 
-class _Storer(_State):
-    def __init__(self, depth: int) -> None:
-        self.depth, self.stored, self.valid = depth, 0, False
+class _Event(NamedTuple):
+    """A step that can be seen, and the steps since the one before."""
 
-    def valids(self, arrived: list[bool]) -> list[bool]:
-        return [self.valid]
-
-    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
-        return [not self.depth or self.stored < self.depth]
-
-    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
-        push = arrived[0] and self.readys(arrived, wanted)[0]
-        if wanted[0] or not self.valid:
-            self.valid = self.stored > 0
-            self.stored -= self.valid
-        self.stored += push
-        self.level = max(self.level, self.stored)
+    after: int
+    inputs: tuple[int, ...]
+    gives: bool
+    need: int
+    """Transfers that must have come, if more than before."""
+    free: int
+    """Transfers that nothing needs any more."""
 
 
-class _Splitter(_State):
-    def __init__(self, count: int) -> None:
-        self.taken = [False] * count
-
-    def valids(self, arrived: list[bool]) -> list[bool]:
-        return [arrived[0] and not taken for taken in self.taken]
-
-    def readys(self, arrived: list[bool], wanted: list[bool]) -> list[bool]:
-        return [all(map(or_, self.taken, wanted))]
-
-    def advance(self, arrived: list[bool], wanted: list[bool]) -> None:
-        if arrived[0]:
-            through = list(map(or_, self.taken, wanted))
-            self.taken = [False] * len(through) if all(through) else through
-
-
-def _start(promise: Steps | Store | Split) -> _State:
-    if isinstance(promise, Steps):
-        return _Stepper(promise)
-    if isinstance(promise, Split):
-        return _Splitter(promise.count)
-    return _Spiller() if promise.depth == 2 else _Storer(promise.depth)
+def _events(steps: Steps, inputs: int) -> tuple[list[_Event], int]:
+    """Return the events of a period, and the steps after the last one."""
+    events: list[_Event] = []
+    last, needed, freed = -1, 0, 0
+    needs = steps.buffer.needs if steps.buffer else repeat(0)
+    frees = steps.buffer.frees if steps.buffer else repeat(0)
+    every = tuple(range(inputs))
+    for k, (takes, gives, need, free) in enumerate(zip(steps.takes, steps.gives, needs, frees,
+                                                       strict=False)):
+        if takes or gives or need > needed or free > freed:
+            read = ((steps.reads[k],) if steps.reads else every) if takes else ()
+            events.append(_Event(k - last - 1, read, gives, need if need > needed else 0,
+                                 free - freed))
+            last, needed, freed = k, max(needed, need), free
+    return events, len(steps.takes) - 1 - last
 
 
-def simulate(cells: Sequence[Cell], transfers_out: int, *, frames: int = 6) -> Timing:
-    """Return the timing of `cells`, which are in topological order; the last drives the output.
+def _stopping(steps: Steps, ins: list[_Stream], out: _Stream) -> Process:
+    """Steps in a pipeline that stops as a whole: `time` passes only while it moves."""
+    events, rest = _events(steps, len(ins))
+    offered, taken = out.offered, out.taken
+    time = passed = stopped = 0 # of the outputs before `passed`
+    inside: deque[int] = deque() # when outputs that are not offered yet were issued
+    stops = 0 # of all outputs that were offered
 
-    `transfers_out` is the number of transfers of a frame of output.
+    def offer() -> None:
+        nonlocal stops
+        while inside and len(offered) == len(taken):
+            if offered:
+                stops += taken[-1] - offered[-1]
+            offered.append(inside.popleft() + steps.latency + stops)
+
+    def offers() -> bool:
+        """Whether something was offered; if so, more may be known afterwards."""
+        before = len(offered)
+        offer()
+        return len(offered) > before
+
+    while True:
+        for after, inputs, gives, _, _ in events:
+            time += after
+            if inputs:
+                arrived = 0
+                for k in inputs:
+                    stream = ins[k]
+                    while len(stream.offered) == len(stream.taken):
+                        if not offers():
+                            yield
+                    arrived = max(arrived, stream.offered[len(stream.taken)])
+                while True:
+                    offer()
+                    cycle = max(time + stopped, arrived)
+                    if passed == len(offered) or offered[passed] > cycle:
+                        break
+                    if passed == len(taken):
+                        yield
+                        continue
+                    # what arrived before the pipeline stopped has waited for it to move again
+                    time = max(time, min(arrived, offered[passed]) - stopped)
+                    stopped += taken[passed] - offered[passed]
+                    passed += 1
+                time = cycle - stopped
+                for k in inputs:
+                    ins[k].taken.append(cycle)
+            if gives:
+                inside.append(time)
+                offer()
+            time += 1
+        time += rest
+
+
+def _storing(steps: Steps, ins: list[_Stream], out: _Stream) -> Process:
+    """Steps in a pipeline that never stops, with a queue behind it."""
+    events, rest = _events(steps, len(ins))
+    offered, taken, store = out.offered, out.taken, steps.store
+    wait = 0 if store == 2 else 1 # of a queue in memory, before it reads
+    inside: deque[int] = deque() # when outputs that are not offered yet come to the queue
+    buffer, arrivals = steps.buffer, ins[0]
+    freed: list[int] = []
+    cycle = given = base = 0
+
+    def proceed() -> bool:
+        """Offer and take what can be, beside the steps; return whether there was anything."""
+        known = len(offered), len(arrivals.taken)
+        while inside and len(offered) == len(taken):
+            ready = taken[-1] if taken else -1
+            offered.append(max(inside.popleft() + wait, ready) + 1)
+        if buffer:
+            there, full = arrivals.taken, buffer.capacity
+            for k in range(len(there), min(len(arrivals.offered), len(freed) + full)):
+                there.append(max(arrivals.offered[k], there[-1] + 1 if there else 0,
+                                 freed[k - full] + 1 if k >= full else 0))
+        return known != (len(offered), len(arrivals.taken))
+
+    while True:
+        for after, inputs, gives, need, free in events:
+            cycle += after
+            if need:
+                while len(arrivals.taken) < base + need:
+                    if not proceed():
+                        yield
+                cycle = max(cycle, arrivals.taken[base + need - 1] + 1)
+            for k in inputs:
+                while len(ins[k].offered) == len(ins[k].taken):
+                    if not proceed():
+                        yield
+                cycle = max(cycle, ins[k].offered[len(ins[k].taken)])
+            if gives and given >= store:
+                while len(taken) <= given - store:
+                    if not proceed():
+                        yield
+                cycle = max(cycle, taken[given - store] + 1)
+            for k in inputs:
+                ins[k].taken.append(cycle)
+            if gives:
+                inside.append(cycle + steps.latency)
+                given += 1
+            if free:
+                freed.extend(repeat(cycle, free))
+            proceed()
+            cycle += 1
+        cycle += rest
+        base = len(freed)
+
+
+def _queueing(depth: int, i: _Stream, o: _Stream, left: list[int]) -> Process:
+    """A queue; `left` gets the cycles in which transfers leave its memory."""
+    while True:
+        known = len(o.offered), len(i.taken)
+        n = len(i.taken)
+        if n < len(i.offered):
+            before = max(i.offered[n], i.taken[-1] + 1 if i.taken else 0)
+            if depth == 2 and n < 2:
+                i.taken.append(before)
+            elif depth == 2 and len(o.taken) > n - 2:
+                i.taken.append(max(before, o.taken[n - 2] + 1))
+            elif depth != 2 and (not depth or n < depth):
+                i.taken.append(before)
+            elif depth != 2 and len(left) > n - depth:
+                i.taken.append(max(before, left[n - depth] + 1))
+        n = len(o.offered)
+        if n < len(i.taken) and n == len(o.taken):
+            ready = o.taken[-1] if n else -1
+            left.append(max(i.taken[n] + (depth != 2), ready))
+            o.offered.append(left[-1] + 1)
+        if known == (len(o.offered), len(i.taken)):
+            yield
+
+
+def _splitting(i: _Stream, outs: list[_Stream]) -> Process:
+    while True:
+        n = len(i.taken)
+        while n == len(i.offered):
+            yield
+        offered = max(i.offered[n], i.taken[-1] + 1 if n else 0)
+        for o in outs:
+            o.offered.append(offered)
+        while any(len(o.taken) == n for o in outs):
+            yield
+        i.taken.append(max(o.taken[n] for o in outs))
+
+
+def _taking(i: _Stream) -> Process:
+    while True:
+        i.taken.extend(i.offered[len(i.taken):])
+        yield
+
+
+def simulate(cells: Sequence[Cell], transfers_in: Sequence[int], transfers_out: int, *,
+             frames: int = 6, pace: int = 0) -> Timing:
+    """Return the timing of `cells`; the last drives the output.
+
+    A frame of each input has as many transfers as `transfers_in` says, one of the output
+    `transfers_out`. Frames are offered every `pace` cycles, or all at once.
+
+    Raises
+    ------
+    DeadlockError
+        If cells wait for each other.
     """
-    states = [_start(c.promise) for c in cells]
-    reader = {s: (i, k) for i, c in enumerate(cells) for k, s in enumerate(c.sources)}
-    readers = [[reader.get(Source(i, k)) for k in range(len(state.valids([False] * 9)))]
-               for i, state in enumerate(states)]
-    first: int | None = None
-    ends: list[int] = []
-    given = cycle = 0
-    while len(ends) < frames:
-        valids: list[list[bool]] = []
-        arrived: list[list[bool]] = []
-        for c, state in zip(cells, states, strict=True):
-            arrived.append([s.cell < 0 or valids[s.cell][s.output] for s in c.sources])
-            valids.append(state.valids(arrived[-1]))
-        readys: list[list[bool]] = [[]] * len(cells)
-        wanted: list[list[bool]] = [[]] * len(cells)
-        for i in range(len(cells) - 1, -1, -1):
-            wanted[i] = [r is None or readys[r[0]][r[1]] for r in readers[i]]
-            readys[i] = states[i].readys(arrived[i], wanted[i])
-        i, k = reader[Source(-1)]
-        if first is None and readys[i][k]:
-            first = cycle
-        still = 0 if readys[i][k] else min(s.still(a) for s, a in zip(states, arrived, strict=True))
-        if 1 < still < inf:
-            for state, there in zip(states, arrived, strict=True):
-                state.skip(there, int(still))
-            cycle += int(still)
-            continue
-        if valids[-1][0]:
-            given += 1
-            if given % transfers_out == 0:
-                ends.append(cycle)
-        for i, state in enumerate(states):
-            state.advance(arrived[i], wanted[i])
-        cycle += 1
-    assert first is not None
-    return Timing(ends[-1] - ends[-2], ends[0] - first, tuple(s.level for s in states))
+    streams: dict[Source, _Stream] = {}
+    neighbours: dict[int, list[int]] = {k: [] for k in range(-1, len(cells) + 1)}
+    for k, cell in enumerate(cells):
+        for source in cell.sources:
+            streams.setdefault(source, _Stream())
+            neighbours[k].append(source.cell)
+            neighbours[source.cell].append(k)
+    result = streams.setdefault(Source(len(cells) - 1), _Stream())
+    neighbours[len(cells) - 1].append(len(cells))
+    neighbours[len(cells)].append(len(cells) - 1)
+    # later frames never hold up earlier ones, so that it does not matter that none follow
+    inputs = [streams[Source(-1, k)] for k in range(len(transfers_in))]
+    for stream, count in zip(inputs, transfers_in, strict=True):
+        stream.offered.extend(k // count * pace for k in range(frames * count))
+    left: list[list[int]] = [[] for _ in cells]
+    processes: list[Process] = []
+    for k, cell in enumerate(cells):
+        ins = [streams[s] for s in cell.sources]
+        match cell.promise:
+            case Store(depth):
+                processes.append(_queueing(depth, ins[0], streams[Source(k)], left[k]))
+            case Split(count):
+                processes.append(_splitting(ins[0], [streams[Source(k, o)] for o in range(count)]))
+            case Steps() as steps:
+                kind = _storing if steps.store else _stopping
+                processes.append(kind(steps, ins, streams[Source(k)]))
+    processes.append(_taking(result))
+    waiting = deque(range(len(processes)))
+    queued = [True] * len(processes)
+    around = [[n for n in set(neighbours[k]) if n >= 0] for k in range(len(processes))]
+    own = [[*(streams[s] for s in cell.sources),
+            *(stream for s, stream in streams.items() if s.cell == k)]
+           for k, cell in enumerate(cells)] + [[result]]
+    while waiting:
+        k = waiting.popleft()
+        queued[k] = False
+        before = sum(len(s.offered) + len(s.taken) for s in own[k])
+        next(processes[k])
+        if sum(len(s.offered) + len(s.taken) for s in own[k]) != before:
+            for n in around[k]:
+                if not queued[n]:
+                    queued[n] = True
+                    waiting.append(n)
+    if len(result.taken) < frames * transfers_out:
+        raise DeadlockError(f"the design stops after {len(result.taken) // transfers_out} frames: "
+                            "its queues are too short")
+    ends = result.taken[transfers_out - 1::transfers_out][:frames]
+    levels = tuple(max((n + 1 - bisect_right(gone, cycle)
+                        for n, cycle in enumerate(streams[cell.sources[0]].taken)), default=0)
+                   if isinstance(cell.promise, Store) else 0
+                   for cell, gone in zip(cells, left, strict=True))
+    return Timing(ends[-1] - ends[-2], ends[0] - min(i.taken[0] for i in inputs), levels)

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from bittern.gen.layers import LAYERS
-from bittern.gen.port import Port
 from bittern.gen.timing import Cell, Source, simulate
 from bittern.sim.bench import run_stream
 
@@ -36,6 +35,13 @@ def some(folds):
     return first + [fold for own in others for fold in {own[0], own[len(own) // 2], own[-1]}]
 
 
+def lanes_of(values, x, lanes):
+    """Return the transfers of `values`, frames of `x`; what is beyond a vector is 0."""
+    padded = np.zeros((len(values) * x.vectors, -(-x.channels // lanes) * lanes), dtype=int)
+    padded[:, :x.channels] = values.reshape(-1, x.channels)
+    return padded.reshape(-1, lanes).tolist()
+
+
 @pytest.mark.parametrize(("layer", "xs"), EXAMPLES, ids=IDS)
 def test_hardware_equals_golden(layer, xs):
     data = [corners_and_random(x, seed) for seed, x in enumerate(xs)]
@@ -46,18 +52,17 @@ def test_hardware_equals_golden(layer, xs):
         names = ["i"] if len(xs) == 1 else [f"i{k}" for k in range(len(xs))]
         sent = {}
         for name, x, values in zip(names, xs, data, strict=True):
-            port = Port(x.size, fold.simd, x.element.width, x.element.signed)
-            padded = np.zeros((FRAMES, port.transfers * port.lanes), dtype=int)
-            padded[:, :x.size] = values.reshape(FRAMES, -1)
-            sent[name] = padded.reshape(-1, port.lanes).tolist()
-        count = -(-y_type.size // fold.pe)
+            sent[name] = lanes_of(values, x, fold.simd)
+        count = len(lanes_of(golden, y_type, fold.pe)) // FRAMES
         for stall in (0, 0.3):
             run = run_stream(dut, sent, outputs=FRAMES * count, seed=fold.pe, stall=stall)
-            y = np.array(run.outputs).reshape(FRAMES, -1)[:, :y_type.size]
-            assert np.array_equal(y, golden.reshape(FRAMES, -1)), (fold, stall)
+            y = np.array(run.outputs).reshape(FRAMES * y_type.vectors, -1)[:, :y_type.channels]
+            assert np.array_equal(y, golden.reshape(y.shape)), (fold, stall)
             promise = layer.timing(fold, *xs)
             if stall == 0 and promise.latency:
-                cells = [Cell(promise, (Source(-1),) * len(xs))]
-                timing = simulate(cells, count, frames=FRAMES)
+                cell = Cell(promise, tuple(Source(-1, k) for k in range(len(xs))))
+                taken = [len(sent[name]) // FRAMES for name in names]
+                timing = simulate([cell], taken, count, frames=FRAMES)
                 ends = run.stamps[count - 1::count]
                 assert (ends[0], ends[-1] - ends[-2]) == (timing.latency, timing.interval), fold
+                assert timing.interval == layer.cycles(fold, *xs), fold

@@ -8,7 +8,7 @@ KIND = dict.fromkeys(KINDS, 3)
 LAYER = {"layer": "a<b", "kind": "Dense", "how": "ternary", "shape": [2, 3], "lo": -1, "hi": 1,
          "bits": 2, "macs": 6, "weight_bytes": 2, "pe": 1, "simd": 1, "cycles": 6,
          **{f"estimated_{kind}": 2 for kind in KINDS}}
-PORT = {"features": 6, "lanes": 1, "width": 2, "signed": True, "transfers": 6}
+PORT = {"features": 6, "vectors": 1, "lanes": 1, "width": 2, "signed": True, "transfers": 6}
 FRAME = {"shape": [6], "lo": -1, "hi": 1, "stands_for": None}
 MANIFEST = {
     "bittern": "0", "name": "net & co", "target": {"name": "Board"}, "fps": None,

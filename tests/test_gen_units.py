@@ -62,8 +62,8 @@ def check(unit, weights, x_shape, fold, seed):
         y = np.array(run.outputs).reshape(FRAMES, -1)[:, :len(weights)]
         assert np.array_equal(y, layer.golden(x)), (fold, stall)
         if stall == 0:
-            timing = simulate([Cell(unit.timing(fold, x_shape), (Source(-1),))], count,
-                              frames=FRAMES)
+            timing = simulate([Cell(unit.timing(fold, x_shape), (Source(-1),))],
+                              [len(sent) // FRAMES], count, frames=FRAMES)
             ends = run.stamps[count - 1::count]
             assert (ends[0], ends[-1] - ends[-2]) == (timing.latency, timing.interval), fold
 

@@ -78,7 +78,7 @@ class Dense(Layer):
         return self.units[fold.format].build(fold, self.bias, x.element, y.lo, y.hi)
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
-        return self.units[fold.format].cycles(fold)
+        return xs[0].vectors * self.units[fold.format].cycles(fold)
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
         return self.units[fold.format].timing(fold, xs[0].element)

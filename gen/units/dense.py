@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold
-from bittern.gen.timing import Steps
+from bittern.gen.timing import Buffer, Steps
 from bittern.gen.units.unit import Unit, sentence
 from bittern.hw.formats import FORMATS, TILES, TileFormat
 from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of, products_of, store_of, tree_of
@@ -96,7 +96,8 @@ class DenseUnit(Unit):
         takes = (True, *[out_folds == 1] * (in_folds * out_folds - 1))
         delay = self._delay(fold, x)
         return Steps((False,) * len(takes) if replays else takes, row * out_folds, delay,
-                     store=store_of(delay, in_folds), replay=in_folds if replays else 0)
+                     store=store_of(delay, in_folds),
+                     buffer=Buffer.replay(len(takes), in_folds) if replays else None)
 
     def _memory(self, fold: Fold) -> tuple[int, int]:
         in_folds, out_folds = self._folds(fold)

@@ -10,7 +10,7 @@ import numpy as np
 
 from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold
-from bittern.gen.timing import Steps
+from bittern.gen.timing import Buffer, Steps
 from bittern.gen.units.unit import Unit
 from bittern.hw.sparse.engine import SMALL, Schedule
 from bittern.hw.stream import transfers
@@ -87,8 +87,8 @@ class LaneUnit(Unit):
     def timing(self, fold: Fold, x: Shape) -> Steps:
         schedule, delay = _schedule(self, fold.pe), self.delay(x)
         return Steps((False,) * schedule.steps, schedule.gives, delay,
-                     store=schedule.store(delay), whole=True,
-                     replay=transfers(self.weights.shape[1], fold.simd))
+                     store=schedule.store(delay), buffer=Buffer.replay(
+                         schedule.steps, transfers(self.weights.shape[1], fold.simd), whole=True))
 
     def cost(self, fold: Fold, x: Shape, acc_width: int) -> Cost:
         lanes, code, schedule = fold.pe, self.found(fold.pe), _schedule(self, fold.pe)

@@ -8,7 +8,7 @@ import json
 import platform
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -264,7 +264,7 @@ def simulate(compiled: Compiled, data: Data, count: int, seed: int, tell: Tell) 
         "as_predicted": found.latency_cycles == timing.latency and
                         (not steady or found.cycles_per_inference == timing.interval),
         "frames": len(x),
-        "compared": 2 * len(x) * compiled.plan.output.features,
+        "compared": 2 * len(x) * compiled.plan.output.size,
         "mismatch": str(found.mismatch) if found.mismatch else None,
         "cycles_per_inference": found.cycles_per_inference,
         "predicted_cycles_per_inference": timing.interval,
@@ -351,7 +351,7 @@ def run(folder: Path, port: str, data: Data, tell: Tell) -> tuple[Network, Ints]
         raise ValueError(f"{folder} holds no bitstream: make it with bittern build")
     network = read(folder / manifest["model"]["file"])
     x = data.encode(network)
-    ports = [Port(side["features"], side["lanes"], side["width"], signed=side["signed"])
+    ports = [Port(**{f.name: side[f.name] for f in fields(Port)})
              for side in (manifest["plan"]["input"], manifest["plan"]["output"])]
     tell("opening the port")
     with Device(port, manifest["baud"], design=bytes.fromhex(manifest["identity"])) as device:
