@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from bittern.gen.cost import Cost
 from bittern.gen.ir import Fold, Layer, Tensor
-from bittern.hw.patches import Axis, Patches
+from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
+from bittern.hw.window import READ, WindowUnit
 
 if TYPE_CHECKING:
-    from amaranth.lib import wiring
-
-    from bittern.gen.cost import Cost
     from bittern.gen.timing import Steps
     from bittern.hw.ints import Ints
+    from bittern.hw.patches import Patches
 
 __all__ = ["Window"]
 
@@ -37,3 +37,28 @@ class Window(Layer):
     def golden(self, *xs: Ints) -> Ints:
         (x,) = xs
         return self.patches(x).reshape(len(x), *self.patches.shape, -1)
+
+    def folds(self, *xs: Tensor) -> list[Fold]:
+        (x,) = xs
+        return [Fold(k, k) for k in range(1, x.channels + 1) if x.channels % k == 0]
+
+    def build(self, fold: Fold, *xs: Tensor) -> WindowUnit:
+        (x,) = xs
+        return WindowUnit(self.patches, x.element, channels=x.channels, lanes=fold.pe)
+
+    def cycles(self, fold: Fold, *xs: Tensor) -> int:
+        return reading_cycles(self.patches, xs[0].channels // fold.pe)
+
+    def timing(self, fold: Fold, *xs: Tensor) -> Steps:
+        return reading_steps(self.patches, xs[0].channels // fold.pe, 1, READ, WindowUnit.store)
+
+    def cost(self, fold: Fold, *xs: Tensor) -> Cost:
+        (x,) = xs
+        bits = fold.pe * self.infer(x).element.width
+        return reading_cost(self.patches, x, fold.pe) + Cost(
+            bits, 20, memories=((WindowUnit.store, bits),))
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
+        return [(cls(patches), (Tensor((patches.rows.size, patches.columns.size, channels), lo, hi),
+                                )) for patches, channels, lo, hi in PATCHES]
