@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold, Layer, Tensor
-from bittern.hw.ints import Ints
-from bittern.hw.patches import Axis, Patches
+from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
+from bittern.hw.credit import store_of
+from bittern.hw.depthwise import DepthwiseUnit, depthwise_delay_of
+from bittern.hw.folded_sums import products_of, tree_of
+from bittern.hw.formats import FORMATS, Format
+from bittern.hw.ints import Ints, shape_of
 
 if TYPE_CHECKING:
-    from amaranth.lib import wiring
+    from amaranth import Shape
 
-    from bittern.gen.cost import Cost
     from bittern.gen.timing import Steps
+    from bittern.hw.patches import Patches
 
 __all__ = ["Depthwise"]
+
+BLOCK_BITS = 1024
+"""Weights of fewer bits are in LUTs: a block of memory would stand mostly empty."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,18 +39,30 @@ class Depthwise(Layer):
     weights : array ``(outputs, taps)``
         Outputs are a multiple of the channels.
     bias : array ``(outputs,)``
+    only : str
+        The format to store the weights in, if not the one that suits best.
+    absorbs : bool
+        Whether the adders of the device take in functions of two operands before them.
     """
 
     patches: Patches
     weights: Ints
     bias: Ints
+    only: str = ""
+    absorbs: bool = False
+
+    @cached_property
+    def formats(self) -> dict[str, Format]:
+        """The formats that hold the weights, by name."""
+        found = {fmt.name: fmt for kind in FORMATS if (fmt := kind.find(self.weights))}
+        return {self.only: found[self.only]} if self.only else found
 
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
         self.patches.check(x.shape)
         outputs, taps = self.weights.shape
-        if taps != self.patches.taps or outputs % x.shape[-1]:
-            raise ValueError(f"{outputs} outputs of {taps} taps do not suit {x.shape[-1]} channels "
+        if taps != self.patches.taps or outputs % x.channels:
+            raise ValueError(f"{outputs} outputs of {taps} taps do not suit {x.channels} channels "
                              f"and windows of {self.patches.taps}")
         ends = [self.weights * end for end in self.patches.range(x.lo, x.hi)]
         lo, hi = (end.sum(axis=1) + self.bias for end in (np.minimum(*ends), np.maximum(*ends)))
@@ -54,3 +75,75 @@ class Depthwise(Layer):
         for weights, seen in zip(self.weights.T, self.patches.each_tap(x), strict=True):
             y += np.repeat(seen, per_channel, axis=-1) * weights
         return y
+
+    def folds(self, *xs: Tensor) -> list[Fold]:
+        (x,) = xs
+        each = len(self.weights) // x.channels
+        return [Fold(k * each, k, name) for name, fmt in self.formats.items()
+                if fmt.takes(self._seen(x).width)
+                for k in range(1, x.channels + 1) if x.channels % k == 0]
+
+    def _seen(self, x: Tensor) -> Shape:
+        return shape_of(*self.patches.range(x.lo, x.hi))
+
+    def _memory(self, fold: Fold, x: Tensor) -> tuple[int, int]:
+        return (self.patches.taps * (x.channels // fold.simd),
+                fold.pe * self.formats[fold.format].width)
+
+    def _in_blocks(self, fold: Fold, x: Tensor) -> bool:
+        depth, width = self._memory(fold, x)
+        return depth * width >= BLOCK_BITS and depth >= 32
+
+    def _delay(self, fold: Fold, x: Tensor) -> int:
+        return depthwise_delay_of(self.formats[fold.format], self._seen(x).width,
+                                  absorbs=self.absorbs)
+
+    def build(self, fold: Fold, *xs: Tensor) -> DepthwiseUnit:
+        (x,) = xs
+        y = self.infer(x)
+        return DepthwiseUnit(self.patches, self.weights, self.bias, self.formats[fold.format],
+                             x=x.element, lo=y.lo, hi=y.hi, channels=x.channels, simd=fold.simd,
+                             block=self._in_blocks(fold, x), absorbs=self.absorbs)
+
+    def cycles(self, fold: Fold, *xs: Tensor) -> int:
+        return reading_cycles(self.patches, xs[0].channels // fold.simd)
+
+    def timing(self, fold: Fold, *xs: Tensor) -> Steps:
+        (x,) = xs
+        taps, delay = self.patches.taps, self._delay(fold, x)
+        return reading_steps(self.patches, x.channels // fold.simd, taps, delay,
+                             store_of(delay, taps))
+
+    def cost(self, fold: Fold, *xs: Tensor) -> Cost:
+        (x,) = xs
+        fmt, width = self.formats[fold.format], self._seen(x).width
+        acc = self.infer(x).element.width
+        product, tree = products_of(fmt, width), tree_of(fmt, width, 1, absorbs=self.absorbs)
+        depth, bits = self._memory(fold, x)
+        kept = store_of(self._delay(fold, x), self.patches.taps)
+        lut = fold.pe * (product.lut4 + tree.lut4 + 2 * acc) + rom_lut(
+            x.channels // fold.simd, fold.pe * acc)
+        ff = fold.simd * width + fold.pe * (product.ff + tree.ff + 2 * acc)
+        memories: tuple[tuple[int, int], ...] = ()
+        if self._in_blocks(fold, x):
+            memories, ff = ((depth, bits),), ff + bits
+        else:
+            lut += rom_lut(depth, bits)
+        if kept == 2:
+            lut += fold.pe * acc
+        else:
+            memories += ((kept, fold.pe * acc),)
+        return reading_cost(self.patches, x, fold.simd) + Cost(
+            lut, ff, memories, fold.simd * width, fold.pe * fmt.dsp, fmt.port)
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
+        rng = np.random.default_rng(0)
+        values = ([*range(-8, 8)], [1], [-1, 1], [0, 1, 4], [-1, 0, 1])
+        found = []
+        for k, (patches, channels, lo, hi) in enumerate(PATCHES):
+            outputs = channels * (1 + k % 2)
+            found.append((cls(patches, rng.choice(values[k % len(values)], (outputs, patches.taps)),
+                              rng.integers(-9, 10, outputs)),
+                          (Tensor((patches.rows.size, patches.columns.size, channels), lo, hi),)))
+        return found

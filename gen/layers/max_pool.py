@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from bittern.gen.cost import Cost
 from bittern.gen.ir import Fold, Layer, Tensor
-from bittern.hw.patches import Axis, Patches
+from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
+from bittern.hw.credit import store_of
+from bittern.hw.max_pool import MAX_DELAY, MaxPoolUnit
 
 if TYPE_CHECKING:
-    from amaranth.lib import wiring
-
-    from bittern.gen.cost import Cost
     from bittern.gen.timing import Steps
     from bittern.hw.ints import Ints
+    from bittern.hw.patches import Patches
 
 __all__ = ["MaxPool"]
 
@@ -30,8 +31,36 @@ class MaxPool(Layer):
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
         self.patches.check(x.shape)
-        return Tensor((*self.patches.shape, x.shape[-1]), *self.patches.range(x.lo, x.hi))
+        return Tensor((*self.patches.shape, x.channels), *self.patches.range(x.lo, x.hi))
 
     def golden(self, *xs: Ints) -> Ints:
         y: Ints = reduce(np.maximum, self.patches.each_tap(xs[0]))
         return y
+
+    def folds(self, *xs: Tensor) -> list[Fold]:
+        (x,) = xs
+        return [Fold(k, k) for k in range(1, x.channels + 1) if x.channels % k == 0]
+
+    def build(self, fold: Fold, *xs: Tensor) -> MaxPoolUnit:
+        (x,) = xs
+        return MaxPoolUnit(self.patches, x.element, channels=x.channels, pe=fold.pe)
+
+    def cycles(self, fold: Fold, *xs: Tensor) -> int:
+        return reading_cycles(self.patches, xs[0].channels // fold.pe)
+
+    def timing(self, fold: Fold, *xs: Tensor) -> Steps:
+        taps = self.patches.taps
+        return reading_steps(self.patches, xs[0].channels // fold.pe, taps, MAX_DELAY,
+                             store_of(MAX_DELAY, taps))
+
+    def cost(self, fold: Fold, *xs: Tensor) -> Cost:
+        (x,) = xs
+        bits = fold.pe * self.infer(x).element.width
+        store = store_of(MAX_DELAY, self.patches.taps)
+        kept = Cost(bits, bits) if store == 2 else Cost(memories=((store, bits),))
+        return reading_cost(self.patches, x, fold.pe) + Cost(2 * bits, 3 * bits) + kept
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
+        return [(cls(patches), (Tensor((patches.rows.size, patches.columns.size, channels), lo, hi),
+                                )) for patches, channels, lo, hi in PATCHES]

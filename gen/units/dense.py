@@ -9,8 +9,10 @@ from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.ir import Fold
 from bittern.gen.timing import Buffer, Steps
 from bittern.gen.units.unit import Unit, sentence
+from bittern.hw.credit import store_of
+from bittern.hw.folded_sums import products_of, tree_of
 from bittern.hw.formats import FORMATS, TILES, TileFormat
-from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of, products_of, store_of, tree_of
+from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of
 from bittern.hw.stream import transfers
 
 if TYPE_CHECKING:

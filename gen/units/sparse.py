@@ -12,8 +12,8 @@ import numpy as np
 from bittern.gen.cost import Cost
 from bittern.gen.units.lanes import LaneUnit, by_decoder
 from bittern.gen.units.unit import sentence
+from bittern.hw.folded_sums import products_of, tree_of
 from bittern.hw.formats import FORMATS, Format
-from bittern.hw.matrix_vector import products_of, tree_of
 from bittern.hw.sparse import SPARSE_CODES, SparseCode
 from bittern.hw.sparse.block import SIDES
 from bittern.hw.sparse.coordinate import Coordinate

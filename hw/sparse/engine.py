@@ -12,6 +12,7 @@ from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
 
+from bittern.hw.credit import credit
 from bittern.hw.sparse.code import Coded, Row, SparseCode, Symbol
 from bittern.hw.stream import Queue, lanes, transfers
 
@@ -287,9 +288,10 @@ class SparseEngine(wiring.Component):
         promised = Signal() # the step that is taken gives
         r_bank, bank, valid = Signal(), Signal(), Signal()
         full, write = self._write(m, take & final, r_bank)
+        may = credit(m, self.store, promised, self.o)
         m.d.comb += [final.eq(at == (0 if self._ahead else self.steps - 1)),
                      promised.eq(take & gives),
-                     take.eq(primed & (self._credit(m, promised) | ~gives) & (full | ~first))]
+                     take.eq(primed & (may | ~gives) & (full | ~first))]
         m.d.sync += valid.eq(take)
         with m.If(take):
             m.d.sync += [first.eq(final), bank.eq(r_bank), r_bank.eq(r_bank ^ final)]
@@ -324,14 +326,6 @@ class SparseEngine(wiring.Component):
         held = [self._hold(m, k, result, done, given) for k, (result, done) in enumerate(made)]
         self._finish(m, held, given, results)
         return m
-
-    def _credit(self, m: Module, promised: Value) -> Value:
-        """Return whether a step may give: there will be room for its results."""
-        free, may = Signal(range(self.store + 1), init=self.store), Signal(init=1)
-        left = Signal.like(free)
-        m.d.comb += left.eq(free - promised + (self.o.valid & self.o.ready))
-        m.d.sync += [free.eq(left), may.eq(left != 0)]
-        return may
 
     def _rom(self, m: Module, name: str, words: list[int], width: int, *, block: bool
              ) -> memory.ReadPort:

@@ -9,8 +9,8 @@ import numpy as np
 from amaranth import Cat, Module, Signal, Value
 
 from bittern.hw.adder_tree import add_tree
+from bittern.hw.folded_sums import products_of, tree_of
 from bittern.hw.ints import shape_of
-from bittern.hw.matrix_vector import products_of, tree_of
 from bittern.hw.pipeline import Stages
 from bittern.hw.sparse.engine import Lane, Operand, SparseEngine, delay_of, spread
 

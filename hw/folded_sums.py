@@ -1,0 +1,198 @@
+"""What units have in common that add up products with the weights on chip, some in each step."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
+from amaranth.lib import memory, wiring
+
+from bittern.hw.adder_tree import Gate, Sum, add_tree
+from bittern.hw.credit import credit
+from bittern.hw.pipeline import Stages, draft
+from bittern.hw.stream import Queue
+
+if TYPE_CHECKING:
+    from amaranth.lib import stream
+
+    from bittern.hw.formats.tile import Term, TileFormat
+    from bittern.hw.ints import Ints
+
+__all__ = ["FoldedSums", "ProductCost", "products_of", "tree_of"]
+
+
+@dataclass(frozen=True)
+class ProductCost:
+    """Estimated resources of the products of a tile, up to the terms that the tree adds."""
+
+    latency: int
+    lut4: int
+    ff: int
+
+
+@lru_cache(maxsize=4096)
+def products_of(fmt: TileFormat, x_width: int) -> ProductCost:
+    """Return what the products of a tile take."""
+    stages = draft(lambda stages: tile_terms(fmt, x_width, stages))
+    return ProductCost(stages.latency, fmt.lut4(x_width), stages.ff)
+
+
+@lru_cache(maxsize=4096)
+def tree_of(fmt: TileFormat, x_width: int, simd: int, *, absorbs: bool = False) -> Sum:
+    """Return the tree that adds up the products of `simd` inputs, for its latency and size."""
+    terms: list[Term] = []
+    draft(lambda stages: terms.extend(tile_terms(fmt, x_width, stages)[0]))
+    return sum_of(terms * (simd // fmt.columns), "sum", absorbs=absorbs)
+
+
+def sum_of(terms: list[Term], name: str, *, absorbs: bool) -> Sum:
+    """Return the sum of `terms`, bits first as is best for the device."""
+    if not absorbs:
+        return add_tree(terms, name=name)
+    gates = any(isinstance(term, Gate) for term in terms)
+    return add_tree(terms, name=name, first="chain" if gates else "halves", chain=64)
+
+
+def tile_terms(fmt: TileFormat, x_width: int, stages: Stages) -> list[list[Term]]:
+    return fmt.multiply_tiles(stages, [Signal(fmt.width)], [Signal(x_width)] * fmt.columns, "term")
+
+
+class FoldedSums(wiring.Component):
+    """Sums of `in_folds` steps each, for `out_folds` groups of outputs in turn, a step a cycle.
+
+    No path is combinational from ``o`` to the inputs or back: a step that makes a result is taken
+    only when there will be room for it, and nothing behind ever stops.
+
+    All terms of the products are unsigned (:class:`~bittern.hw.formats.Format`): a signed input
+    has its sign bit inverted, which adds half its range; what that and complements add is taken
+    off in the bias. Sums are modulo two to the width of the result, and exact since that holds it.
+
+    A derived class sets the attributes before its ports.
+    """
+
+    o: stream.Interface
+
+    fmt: TileFormat
+    x: Shape
+    """Of an input."""
+    acc: Shape
+    """Of a result."""
+    codes: Ints
+    """Of the weights, ``(out_folds, in_folds, …)``: those of a step."""
+    bias: Ints
+    """``(out_folds, pe)``, all that is constant."""
+    block: bool
+    """Whether weights shall be in block RAM or in LUTs."""
+    absorbs: bool
+    """Whether the adders of the device take in functions of two operands before them."""
+    @property
+    def out_folds(self) -> int:
+        """Groups of outputs."""
+        return int(self.codes.shape[0])
+
+    @property
+    def in_folds(self) -> int:
+        """Steps of a group."""
+        return int(self.codes.shape[1])
+
+    @property
+    def pe(self) -> int:
+        """Outputs of a group."""
+        return int(self.bias.shape[1])
+
+    @property
+    @abstractmethod
+    def store(self) -> int:
+        """Results that are kept for ``o``: as many as are on their way when there is no stall."""
+
+    @abstractmethod
+    def _feed(self, m: Module, may: Value, promised: Value
+              ) -> tuple[list[Value], list[Value], Value]:
+        """Return inputs and codes of a step, in the same cycle, and whether they are there.
+
+        A step that is the last of a group may be taken only in a cycle with `may`, in which it
+        drives `promised`.
+        """
+
+    @abstractmethod
+    def _terms(self, m: Module, x: list[Value], codes: list[Value]) -> list[list[Term]]:
+        """Return the terms of the products for each output of the step."""
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.results = results = Queue(self.o.payload.shape(), self.store)
+        wiring.connect(m, results.o, wiring.flipped(self.o))
+        promised = Signal() # the step that was taken will give a result
+        x, codes, valid = self._feed(m, credit(m, self.store, promised, self.o), promised)
+        sums = []
+        for p, terms in enumerate(self._terms(m, x, codes)):
+            sums.append(sum_of(terms, f"sum_{p}", absorbs=self.absorbs))
+            m.d.sync += [q.eq(value) for q, value in sums[-1].registers]
+        for level in range(products_of(self.fmt, self.x.width).latency + sums[0].latency):
+            valid_q = Signal(name=f"valid_{level}")
+            m.d.sync += valid_q.eq(valid)
+            valid = valid_q
+        self._accumulate(m, valid, sums, results)
+        return m
+
+    def _codes(self, m: Module, take: Value) -> tuple[list[Value], Value]:
+        """Return the codes of the step that was taken, and whether steps may be taken.
+
+        The order of the codes is known, so a block is read a step ahead, into a register: from the
+        clock to the output of a block it takes long, and now nothing else does in that cycle.
+        """
+        width, steps = self.fmt.width, self.in_folds * self.out_folds
+        frame = self.codes.reshape(steps, -1)
+        words = [sum(int(c) << (j * width) for j, c in enumerate(row)) for row in frame]
+        word: Value = Const(words[0], frame.shape[1] * width)
+        primed: Value = Const(1)
+        if steps > 1:
+            if self.block:
+                primed = Signal(name="primed")
+                m.d.sync += primed.eq(1)
+            m.submodules.weights = weights = memory.Memory( # type: ignore[var-annotated]
+                shape=unsigned(len(word)), depth=steps, init=words,
+                attrs={"rom_style": "block" if self.block else "logic"})
+            port, next_k = weights.read_port(), Signal(range(steps), name="next_k")
+            m.d.comb += [port.addr.eq(next_k), port.en.eq(take | ~primed)]
+            with m.If(port.en):
+                m.d.sync += next_k.eq(Mux(next_k == steps - 1, 0, next_k + 1))
+            word = port.data
+            if self.block:
+                word = Signal.like(port.data, name="codes", reset_less=True)
+                m.d.sync += word.eq(port.data)
+        return [word[j * width:(j + 1) * width] for j in range(frame.shape[1])], primed
+
+    def _accumulate(self, m: Module, valid: Value, sums: list[Sum], results: Queue) -> None:
+        """Add the sums of a row's steps to its bias. Rows come in order: a counter knows which."""
+        k, done = Signal(range(self.in_folds)), Signal()
+        start = Signal(init=1) # of a row: a register, since it goes to every bit
+        last = k == self.in_folds - 1
+        m.d.comb += done.eq(valid & last)
+        m.d.sync += results.i.valid.eq(done)
+        with m.If(valid):
+            m.d.sync += [k.eq(Mux(last, 0, k + 1)), start.eq(last)]
+        width = self.acc.width
+        masked = self.bias & ((1 << width) - 1)
+        words = [sum(int(b) << (p * width) for p, b in enumerate(group)) for group in masked]
+        word: Value = Const(words[0], self.pe * width)
+        if self.out_folds > 1: # read a row ahead, as the codes are
+            m.submodules.bias = bias = memory.Memory( # type: ignore[var-annotated]
+                shape=unsigned(len(word)), depth=self.out_folds, init=words,
+                attrs={"rom_style": "logic"})
+            port, next_row = bias.read_port(), Signal(range(self.out_folds), name="next_row")
+            first = Signal(init=1)
+            m.d.sync += first.eq(0)
+            m.d.comb += [port.addr.eq(next_row), port.en.eq(done | first)]
+            with m.If(port.en):
+                m.d.sync += next_row.eq(Mux(next_row == self.out_folds - 1, 0, next_row + 1))
+            word = port.data
+        for p, total in enumerate(sums):
+            acc, initial = (v[p * width:(p + 1) * width]
+                            for v in (results.i.payload.as_value(), word))
+            base = Mux(start, initial, acc)[:width] if self.in_folds > 1 else initial
+            with m.If(valid): # the lowest place makes the carry into the others
+                m.d.sync += acc.eq((Cat(total.carry, base) + Cat(total.carry, total.value))[1:])
