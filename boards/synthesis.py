@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,9 +29,10 @@ WITHOUT_DSP = {
     Family.ECP5: f"{SYNTH[Family.ECP5]} -nodsp",
     Family.GOWIN: f"{SYNTH[Family.GOWIN]} -nodsp",
 }
-# How Yosys 0.70 hands logic to ABC by default joins bits that differ (YosysHQ/yosys#6237): with
-# kept wires netlists are wrong, mostly without a word.
-XAIGER = "scratchpad -set abc9.xaiger 1"
+# Words are kept to keep adders apart, which they are before LUTs are made. There Yosys 0.70 drives
+# their bits twice, and netlists are wrong (YosysHQ/yosys#6237).
+WORDS = "setattr -unset keep */s:2:1000000"
+CONFLICT = re.compile(r"Warning: ((?:Driver-driver conflict|multiple conflicting drivers) .*)")
 COLLISIONS = f"setparam -set COLLISION_X_MASK 16'b{'1' * 16} t:$memrd_v2 r:CLK_ENABLE=1 %i"
 # This and -no-rw-check: no memory here is read where it is written in the same cycle.
 # -noiopads: it would put pads on the ports of modules that are kept, too.
@@ -43,8 +45,15 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
 
     The modules in `keep` remain modules, all others dissolve into those above them. Without `dsp`
     multipliers become LUTs.
+
+    Raises
+    ------
+    ValueError
+        If Yosys fails, or drives a bit twice.
     """
-    yosys(script(family, top, keep=keep, dsp=dsp), folder)
+    log = yosys(script(family, top, keep=keep, dsp=dsp), folder)
+    if conflict := CONFLICT.search(log):
+        raise ValueError(f"Yosys made a netlist that is wrong: {conflict[1]}")
     file = Path(folder, f"{top}.json")
     cells = json.loads(file.read_text())
     if family is Family.ECP5:
@@ -58,12 +67,14 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
 
 def script(family: Family, top: str, *, keep: Sequence[str] = (), dsp: bool = True) -> list[str]:
     """Return the commands of Yosys that :func:`synthesis` runs."""
+    synth = f"{(SYNTH if dsp else WITHOUT_DSP)[family]} -top {top}"
     return [
-        XAIGER,
         f"read_rtlil {top}.il",
         *(f"setattr -mod -set keep_hierarchy 1 {module}" for module in keep),
         COLLISIONS,
-        f"{(SYNTH if dsp else WITHOUT_DSP)[family]} -top {top}",
+        f"{synth} -run begin:map_luts",
+        WORDS,
+        f"{synth} -run map_luts:",
         *([f"{PADS} {top}"] if family is Family.GOWIN else []),
         # what the cell libraries hold, and where on this machine they are
         "delete =A:blackbox/c:* =A:blackbox/w:$*",

@@ -25,3 +25,12 @@ def test_bits_of_a_kept_wire_stay_apart(family, tmp_path):
     x = np.arange(-1 << 15, 1 << 15)
     found = Logic.of_netlist(netlist, family.name.lower(), module)({"i0": x}, signed={"o0": False})
     np.testing.assert_array_equal(found["o0"], *operator(x))
+
+
+def test_a_bit_with_two_drivers_is_found(tmp_path):
+    inverter = "  cell $_NOT_ \\not_{0}\n    connect \\A \\{0}\n    connect \\Y \\y\n  end\n"
+    (tmp_path / "top.il").write_text(
+        "module \\top\n  wire input 1 \\a\n  wire input 2 \\b\n  wire output 3 \\y\n"
+        f"{inverter.format('a')}{inverter.format('b')}end\n")
+    with pytest.raises(ValueError, match="netlist that is wrong: multiple conflicting drivers"):
+        synthesis(Family.ECP5, tmp_path, "top")
