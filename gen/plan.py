@@ -17,7 +17,7 @@ from bittern.gen.timing import Cell, Source, Split, Steps, Store, Timing, simula
 from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from amaranth.lib import wiring
 
@@ -31,12 +31,12 @@ BLOCK = 0.3
 """Weight of a block of memory, in the LUTs that a device has for each."""
 DSP = 0.1
 """Weight of a multiplier, in the LUTs that a device has for each."""
-RAISE, RAISES = 4, 5
-"""Factor by which what is scarce becomes dearer, and how often."""
+RAISE, HALVINGS = 256, 4
+"""How much dearer what is scarce becomes, at most, and how closely its price is found."""
 SLOW = 1e9
 """Weight of cells between layers that are too slow: more than any hardware."""
 
-FRAMES, SETTLED = 4, 1000
+FRAMES, SETTLED = 3, 1000
 """Frames, or else cycles, that are simulated: a design is in its steady state by then."""
 FULL = 0.75
 """Share of a device's LUTs that a plan fills: fuller ones route slowly, and to slow clocks."""
@@ -247,6 +247,10 @@ class Prices:
     block: float = BLOCK
     dsp: float = DSP
 
+    def raised(self, kind: str, factor: float) -> Prices:
+        """Return prices at which one `kind` is dearer."""
+        return replace(self, **{kind: factor * getattr(self, kind)})
+
     def weight(self, cost: Cost, target: Target) -> float:
         """Return what `cost` amounts to, in LUTs."""
         able = target.dsp and cost.port <= target.dsp_width
@@ -258,24 +262,43 @@ class Prices:
 def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     """Return the plan with the least hardware that takes a frame every `cycles` cycles.
 
-    What the device has too little of becomes dearer, until it suffices or the rest does not either.
+    What the device has too little of becomes dearer, until it suffices or the rest does not either;
+    then as many layers as possible have it at its usual price again.
     """
-    prices = Prices()
-    plan = first = _fold_to(graph, cycles, target, prices)
-    for _ in range(RAISES):
-        blocks, dsp = plan.cost.blocks(target), plan.cost.dsp
-        if fits(plan, target) or (blocks <= target.bram and dsp <= target.dsp):
-            break
-        prices = Prices(prices.block * (RAISE if blocks > target.bram else 1),
-                        prices.dsp * (RAISE if dsp > target.dsp else 1))
-        plan = _fold_to(graph, cycles, target, prices)
-        if plan.cost.blocks(target) >= blocks and plan.cost.dsp >= dsp:
-            break # it cannot do with less
+    usual = Prices()
+    first = plan = _fold_to(graph, cycles, target, {}, usual)
+    if fits(plan, target):
+        return plan
+    prices = usual
+    for kind in ("block", "dsp"):
+        low, high = 1.0, 1.0
+        while not _suffices(plan, target, kind) and high < RAISE:
+            low, high = high, 4 * high
+            plan = _fold_to(graph, cycles, target, {}, prices.raised(kind, high))
+        if not _suffices(plan, target, kind):
+            continue # it cannot do with less
+        for _ in range(HALVINGS if high > 1 else 0):
+            middle = (low * high) ** 0.5
+            tried = _fold_to(graph, cycles, target, {}, prices.raised(kind, middle))
+            low, high = (low, middle) if _suffices(tried, target, kind) else (middle, high)
+        prices = prices.raised(kind, high)
+        plan = _fold_to(graph, cycles, target, {}, prices)
+    special: dict[str, Prices] = {}
+    for node in graph.nodes:
+        if plan.folds[node.name].format and fits(tried := _fold_to(
+                graph, cycles, target, special | {node.name: usual}, prices), target):
+            plan, special = tried, special | {node.name: usual}
     return plan if fits(plan, target) else first
 
 
-def _fold_to(graph: Graph, cycles: int, target: Target, prices: Prices) -> Plan:
-    """Return the plan with the least hardware at `prices`.
+def _suffices(plan: Plan, target: Target, kind: str) -> bool:
+    return plan.cost.blocks(target) <= target.bram if kind == "block" else \
+        plan.cost.dsp <= target.dsp
+
+
+def _fold_to(graph: Graph, cycles: int, target: Target, special: Mapping[str, Prices],
+             prices: Prices) -> Plan:
+    """Return the plan with the least hardware at `prices`, for some layers at `special` ones.
 
     Where a layer cannot be that fast it is as fast as it can. Dynamic programming from the input to
     the output: for each number of lanes that a node may give, the cheapest way to get there, with
@@ -284,8 +307,8 @@ def _fold_to(graph: Graph, cycles: int, target: Target, prices: Prices) -> Plan:
     """
     types = graph.types()
 
-    def weight(cost: Cost) -> float:
-        return prices.weight(cost, target)
+    def weight(cost: Cost, layer: str = "") -> float:
+        return special.get(layer, prices).weight(cost, target)
 
     def options(node: Node, xs: list[Tensor]) -> list[Fold]:
         needs = {f: node.layer.cycles(f, *xs) for f in node.layer.folds(*xs)}
@@ -308,7 +331,7 @@ def _fold_to(graph: Graph, cycles: int, target: Target, prices: Prices) -> Plan:
         xs = [types[i] for i in node.inputs]
         ways: dict[int, tuple[float, Fold, list[int]]] = {}
         for fold in options(node, xs):
-            cost, given = weight(node.layer.cost(fold, *xs)), []
+            cost, given = weight(node.layer.cost(fold, *xs), node.name), []
             for edge, x in zip(node.inputs, xs, strict=True):
                 # somebody must collect what the input has in one transfer
                 more, lanes = ((fold.simd * x.element.width, 0) if edge == INPUT

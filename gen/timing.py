@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass, field
 from itertools import repeat
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Self, TypeAlias
 
 if TYPE_CHECKING:
@@ -139,14 +140,17 @@ class DeadlockError(ValueError):
 
 @dataclass(eq=False)
 class _Stream:
-    """The cycles in which each transfer of a stream is offered first, and in which it is taken."""
+    """For each transfer of a stream, the first cycle that it can be taken in, and the one it is.
+
+    A transfer is never taken before the cycle after that of the one before it.
+    """
 
     offered: list[int] = field(default_factory=list)
     taken: list[int] = field(default_factory=list)
 
 
-Process: TypeAlias = "Iterator[None]"
-"""It goes on as far as it can; each time it stops, it lacks something of a neighbour."""
+Process: TypeAlias = "Iterator[tuple[tuple[list[int], float], ...]]"
+"""It goes on as far as it can; then it yields lists, and lengths of which it waits for one."""
 
 
 class _Event(NamedTuple):
@@ -179,154 +183,160 @@ def _events(steps: Steps, inputs: int) -> tuple[list[_Event], int]:
 
 
 def _stopping(steps: Steps, ins: list[_Stream], out: _Stream) -> Process:
-    """Steps in a pipeline that stops as a whole: `time` passes only while it moves."""
+    """Go through steps in a pipeline that stops as a whole: `time` passes only while it moves."""
     events, rest = _events(steps, len(ins))
-    offered, taken = out.offered, out.taken
+    offered, taken, latency = out.offered, out.taken, steps.latency
     time = passed = stopped = 0 # of the outputs before `passed`
     inside: deque[int] = deque() # when outputs that are not offered yet were issued
-    stops = 0 # of all outputs that were offered
-
-    def offer() -> None:
-        nonlocal stops
-        while inside and len(offered) == len(taken):
-            if offered:
-                stops += taken[-1] - offered[-1]
-            offered.append(inside.popleft() + steps.latency + stops)
-
-    def offers() -> bool:
-        """Whether something was offered; if so, more may be known afterwards."""
-        before = len(offered)
-        offer()
-        return len(offered) > before
-
+    stops = 0 # of all outputs that were offered but the last
     while True:
         for after, inputs, gives, _, _ in events:
             time += after
-            if inputs:
-                arrived = 0
-                for k in inputs:
-                    stream = ins[k]
-                    while len(stream.offered) == len(stream.taken):
-                        if not offers():
-                            yield
-                    arrived = max(arrived, stream.offered[len(stream.taken)])
-                while True:
-                    offer()
-                    cycle = max(time + stopped, arrived)
-                    if passed == len(offered) or offered[passed] > cycle:
-                        break
-                    if passed == len(taken):
-                        yield
-                        continue
+            arrived = 0
+            for k in inputs:
+                stream = ins[k]
+                n = len(stream.taken)
+                while len(stream.offered) == n:
+                    if inside and len(offered) == len(taken):
+                        stops += taken[-1] - offered[-1]
+                        offered.append(inside.popleft() + latency + stops)
+                    else:
+                        yield (stream.offered, n + 1), (taken, len(offered) + (not inside))
+                arrived = max(arrived, stream.offered[n])
+            while inputs:
+                cycle = max(time + stopped, arrived)
+                if inside and len(offered) == len(taken):
+                    stops += taken[-1] - offered[-1]
+                    offered.append(inside.popleft() + latency + stops)
+                elif passed == len(offered) or offered[passed] > cycle:
+                    time = cycle - stopped
+                    for k in inputs:
+                        ins[k].taken.append(cycle)
+                    break
+                elif passed == len(taken):
+                    yield ((taken, passed + 1),)
+                else:
                     # what arrived before the pipeline stopped has waited for it to move again
                     time = max(time, min(arrived, offered[passed]) - stopped)
                     stopped += taken[passed] - offered[passed]
                     passed += 1
-                time = cycle - stopped
-                for k in inputs:
-                    ins[k].taken.append(cycle)
             if gives:
-                inside.append(time)
-                offer()
+                if not inside and len(offered) == len(taken):
+                    stops += taken[-1] - offered[-1] if offered else 0
+                    offered.append(time + latency + stops)
+                else:
+                    inside.append(time)
             time += 1
         time += rest
 
 
 def _storing(steps: Steps, ins: list[_Stream], out: _Stream) -> Process:
-    """Steps in a pipeline that never stops, with a queue behind it."""
+    """Go through steps in a pipeline that never stops, with a queue behind it."""
     events, rest = _events(steps, len(ins))
     offered, taken, store = out.offered, out.taken, steps.store
-    wait = 0 if store == 2 else 1 # of a queue in memory, before it reads
-    inside: deque[int] = deque() # when outputs that are not offered yet come to the queue
-    buffer, arrivals = steps.buffer, ins[0]
-    freed: list[int] = []
-    cycle = given = base = 0
-
-    def proceed() -> bool:
-        """Offer and take what can be, beside the steps; return whether there was anything."""
-        known = len(offered), len(arrivals.taken)
-        while inside and len(offered) == len(taken):
-            ready = taken[-1] if taken else -1
-            offered.append(max(inside.popleft() + wait, ready) + 1)
-        if buffer:
-            there, full = arrivals.taken, buffer.capacity
-            for k in range(len(there), min(len(arrivals.offered), len(freed) + full)):
-                there.append(max(arrivals.offered[k], there[-1] + 1 if there else 0,
-                                 freed[k - full] + 1 if k >= full else 0))
-        return known != (len(offered), len(arrivals.taken))
-
+    behind = steps.latency + (1 if store == 2 else 2) # a memory is read before
+    cycle = 0
     while True:
-        for after, inputs, gives, need, free in events:
+        for after, inputs, gives, _, _ in events:
             cycle += after
-            if need:
-                while len(arrivals.taken) < base + need:
-                    if not proceed():
-                        yield
-                cycle = max(cycle, arrivals.taken[base + need - 1] + 1)
             for k in inputs:
-                while len(ins[k].offered) == len(ins[k].taken):
-                    if not proceed():
-                        yield
-                cycle = max(cycle, ins[k].offered[len(ins[k].taken)])
-            if gives and given >= store:
-                while len(taken) <= given - store:
-                    if not proceed():
-                        yield
-                cycle = max(cycle, taken[given - store] + 1)
+                stream = ins[k]
+                n = len(stream.taken)
+                while len(stream.offered) == n:
+                    yield ((stream.offered, n + 1),)
+                cycle = max(cycle, stream.offered[n])
+            if gives and len(offered) >= store:
+                n = len(offered) - store
+                while len(taken) <= n:
+                    yield ((taken, n + 1),)
+                cycle = max(cycle, taken[n] + 1)
             for k in inputs:
                 ins[k].taken.append(cycle)
             if gives:
-                inside.append(cycle + steps.latency)
-                given += 1
+                offered.append(cycle + behind)
+            cycle += 1
+        cycle += rest
+
+
+def _buffering(steps: Steps, buffer: Buffer, i: _Stream, out: _Stream) -> Process:
+    """Go through steps as :func:`_storing` does, that read what has come to a memory."""
+    events, rest = _events(steps, 1)
+    offered, taken, store = out.offered, out.taken, steps.store
+    behind = steps.latency + (1 if store == 2 else 2)
+    freed: list[int] = []
+    cycle = base = 0
+
+    def take() -> None:
+        there = i.taken
+        for k in range(len(there), min(len(i.offered), len(freed) + buffer.capacity)):
+            there.append(max(i.offered[k], there[-1] + 1 if there else 0,
+                             freed[k - buffer.capacity] + 1 if k >= buffer.capacity else 0))
+
+    while True:
+        for after, _, gives, need, free in events:
+            cycle += after
+            if need:
+                take()
+                while len(i.taken) < base + need:
+                    yield ((i.offered, len(i.taken) + 1),)
+                    take()
+                cycle = max(cycle, i.taken[base + need - 1] + 1)
+            if gives and len(offered) >= store:
+                n = len(offered) - store
+                while len(taken) <= n:
+                    room = len(i.taken) < len(freed) + buffer.capacity
+                    yield (taken, n + 1), (i.offered, len(i.taken) + 1 if room else inf)
+                    take()
+                cycle = max(cycle, taken[n] + 1)
+            if gives:
+                offered.append(cycle + behind)
             if free:
                 freed.extend(repeat(cycle, free))
-            proceed()
             cycle += 1
         cycle += rest
         base = len(freed)
 
 
 def _queueing(depth: int, i: _Stream, o: _Stream, left: list[int]) -> Process:
-    """A queue; `left` gets the cycles in which transfers leave its memory."""
+    """Pass a queue; `left` gets the cycles in which transfers leave its memory."""
+    behind = 1 if depth == 2 else 2
     while True:
-        known = len(o.offered), len(i.taken)
         n = len(i.taken)
-        if n < len(i.offered):
-            before = max(i.offered[n], i.taken[-1] + 1 if i.taken else 0)
-            if depth == 2 and n < 2:
-                i.taken.append(before)
-            elif depth == 2 and len(o.taken) > n - 2:
-                i.taken.append(max(before, o.taken[n - 2] + 1))
-            elif depth != 2 and (not depth or n < depth):
-                i.taken.append(before)
-            elif depth != 2 and len(left) > n - depth:
-                i.taken.append(max(before, left[n - depth] + 1))
-        n = len(o.offered)
-        if n < len(i.taken) and n == len(o.taken):
-            ready = o.taken[-1] if n else -1
-            left.append(max(i.taken[n] + (depth != 2), ready))
-            o.offered.append(left[-1] + 1)
-        if known == (len(o.offered), len(i.taken)):
-            yield
+        before = left if depth != 2 else o.taken # which make room
+        for k in range(len(left), min(n, len(o.taken) + 1)):
+            left.append(max(i.taken[k] + behind - 1, o.taken[k - 1] if k else 0))
+        made = len(before) + (depth or inf)
+        if n < len(i.offered) and n < made:
+            cycle = max(i.offered[n], i.taken[-1] + 1 if n else 0)
+            if depth and n >= depth:
+                cycle = max(cycle, before[n - depth] + 1)
+            i.taken.append(cycle)
+            o.offered.append(cycle + behind)
+        elif n < made:
+            yield (i.offered, n + 1), (o.taken, len(left) if len(left) < n else inf)
+        else:
+            yield ((o.taken, len(o.taken) + 1),)
 
 
 def _splitting(i: _Stream, outs: list[_Stream]) -> Process:
     while True:
         n = len(i.taken)
         while n == len(i.offered):
-            yield
+            yield ((i.offered, n + 1),)
         offered = max(i.offered[n], i.taken[-1] + 1 if n else 0)
         for o in outs:
             o.offered.append(offered)
-        while any(len(o.taken) == n for o in outs):
-            yield
+        for o in outs:
+            while len(o.taken) == n:
+                yield ((o.taken, n + 1),)
         i.taken.append(max(o.taken[n] for o in outs))
 
 
 def _taking(i: _Stream) -> Process:
     while True:
-        i.taken.extend(i.offered[len(i.taken):])
-        yield
+        for cycle in i.offered[len(i.taken):]:
+            i.taken.append(max(cycle, i.taken[-1] + 1 if i.taken else 0))
+        yield ((i.offered, len(i.taken) + 1),)
 
 
 def simulate(cells: Sequence[Cell], transfers_in: Sequence[int], transfers_out: int, *,
@@ -364,26 +374,26 @@ def simulate(cells: Sequence[Cell], transfers_in: Sequence[int], transfers_out: 
                 processes.append(_queueing(depth, ins[0], streams[Source(k)], left[k]))
             case Split(count):
                 processes.append(_splitting(ins[0], [streams[Source(k, o)] for o in range(count)]))
-            case Steps() as steps:
+            case Steps(buffer=None) as steps:
                 kind = _storing if steps.store else _stopping
                 processes.append(kind(steps, ins, streams[Source(k)]))
+            case Steps(buffer=buffer) as steps:
+                assert buffer is not None
+                processes.append(_buffering(steps, buffer, ins[0], streams[Source(k)]))
     processes.append(_taking(result))
-    waiting = deque(range(len(processes)))
-    queued = [True] * len(processes)
     around = [[n for n in set(neighbours[k]) if n >= 0] for k in range(len(processes))]
-    own = [[*(streams[s] for s in cell.sources),
-            *(stream for s, stream in streams.items() if s.cell == k)]
-           for k, cell in enumerate(cells)] + [[result]]
-    while waiting:
-        k = waiting.popleft()
-        queued[k] = False
-        before = sum(len(s.offered) + len(s.taken) for s in own[k])
-        next(processes[k])
-        if sum(len(s.offered) + len(s.taken) for s in own[k]) != before:
-            for n in around[k]:
-                if not queued[n]:
-                    queued[n] = True
-                    waiting.append(n)
+    able = list(range(len(processes)))
+    waits: list[tuple[tuple[list[int], float], ...] | None] = [None] * len(processes)
+    while able:
+        k = able.pop()
+        waits[k] = next(processes[k])
+        for n in (*around[k], k):
+            if wait := waits[n]:
+                for times, length in wait:
+                    if len(times) >= length:
+                        waits[n] = None
+                        able.append(n)
+                        break
     if len(result.taken) < frames * transfers_out:
         raise DeadlockError(f"the design stops after {len(result.taken) // transfers_out} frames: "
                             "its queues are too short")
