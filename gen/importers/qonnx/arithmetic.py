@@ -6,7 +6,9 @@ The order of operations was found by comparing with ONNX Runtime and is held by 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import pairwise
+from math import gcd
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
     from bittern.gen.importers.onnx_file import Array
     from bittern.hw.ints import Ints
 
-__all__ = ["ROUNDINGS", "Quantizer", "batch_norm", "bipolar", "matmul", "multiply_add", "softmax",
-           "truncation", "uniform"]
+__all__ = ["ROUNDINGS", "Quantizer", "batch_norm", "bipolar", "common_unit", "matmul",
+           "multiply_add", "softmax", "truncation", "uniform"]
+
+MULTIPLE = 2**16
+"""A scale is at most so many units."""
 
 ROUNDINGS: dict[str, Callable[[Array], Array]] = {
     "ROUND": np.round,
@@ -81,6 +86,17 @@ def width(bits: Array) -> Array:
     if bits.size == 0 or not ((bits == np.round(bits)) & (bits >= 1) & (bits <= 16)).all():
         raise UnsupportedError(f"bit width is {listing(bits)}; accepted: integers from 1 to 16")
     return bits
+
+
+def common_unit(scales: Array) -> float:
+    """Return the greatest number of which all `scales` are small whole multiples."""
+    exact = [Fraction(float(s)) for s in np.unique(scales)]
+    denominator = max(f.denominator for f in exact) # a power of two, as all of them
+    unit = float(Fraction(gcd(*(int(f * denominator) for f in exact)), denominator))
+    if scales.max() > MULTIPLE * unit:
+        raise UnsupportedError(f"combines quantized values of different scales ({listing(scales)})"
+                               "; accepted: the same scale, or small whole multiples of one")
+    return unit
 
 
 def listing(values: Array) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
+from math import gcd, prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from bittern.gen.importers.qonnx.arithmetic import (
     Quantizer,
     batch_norm,
     bipolar,
+    common_unit,
     matmul,
     multiply_add,
     softmax,
@@ -21,6 +22,7 @@ from bittern.gen.importers.qonnx.arithmetic import (
     uniform,
 )
 from bittern.gen.importers.qonnx.graph import Builder
+from bittern.gen.importers.qonnx.maps import CHANNELS_LAST, MAP_RULES, channels_last
 from bittern.gen.importers.qonnx.shapes import SHAPE_RULES, axis_of, constant, known
 from bittern.gen.importers.qonnx.values import (
     Constant,
@@ -29,10 +31,14 @@ from bittern.gen.importers.qonnx.values import (
     Stream,
     Value,
     Variable,
+    body,
     broadcast,
     elementwise,
+    integers_of,
+    reshaped,
+    scaled,
+    variable,
 )
-from bittern.gen.ir import INPUT, Tensor
 from bittern.gen.layers.add import Add
 from bittern.gen.layers.dense import Dense
 from bittern.gen.network import Network, Rule
@@ -107,15 +113,18 @@ class Interpreter:
         if o.op in SHAPE_RULES:
             value = SHAPE_RULES[o.op](o, *xs)
             self.rules[o.index] = "shape only"
+        elif o.op in MAP_RULES:
+            value = MAP_RULES[o.op](self, o, *xs)
         elif o.op in RULES:
             value = RULES[o.op](self, o, *xs)
         else:
-            raise UnsupportedError("unknown operator; accepted: "
-                                   f"{', '.join(sorted((*RULES, *SHAPE_RULES)))}")
+            known_ones = sorted((*RULES, *MAP_RULES, *SHAPE_RULES))
+            raise UnsupportedError(f"unknown operator; accepted: {', '.join(known_ones)}")
         if isinstance(value, Constant):
             self.rules[o.index] = "constant"
         elif isinstance(value, Host):
-            self.rules.setdefault(o.index, "host: before the graph")
+            side = "after" if value.after else "before"
+            self.rules.setdefault(o.index, f"host: {side} the graph")
         elif o.index not in self.rules:
             self.rules[o.index] = "not used by the output"
             value = replace(value, pending=(*value.pending, o.index))
@@ -127,49 +136,50 @@ class Interpreter:
 
     def finish(self, output: Value | None) -> Network:
         """Return the network whose output is `output`."""
-        name = self.content.name
-        if self.input is None or not isinstance(output, Stream):
+        name, builder = self.content.name, self.builder
+        stream = output.after if isinstance(output, Host) else output
+        if (self.input is None or not isinstance(stream, Stream)
+                or not isinstance(output, (Host, Stream))):
             reason = (f"{self.float_weights[0]} has float weights" if self.float_weights else
                       "there is no quantizer between its input and its output")
             raise MalformedError(f"{name}: the network is not quantized: {reason}; export it with "
                                  "Quant or BipolarQuant nodes for weights and activations")
-        self.took(output, "host: after the graph")
-        graph, names = self.builder.finish(output.edge)
-        formats = {name: str(self.builder.lattices[edge]) for edge, name in names.items()}
+        self.took(stream, "host: after the graph")
+        stream = builder.settled(stream)
+        graph, names = builder.finish(stream.edge)
+        formats = {name: str(builder.lattices[edge]) for edge, name in names.items()}
         rules = tuple(Rule(o.name, o.op, self.rules[o.index]) for o in self.content.operations)
         shape = self.content.shape
-        return Network(name, graph, shape[1:] or shape, encoder(*self.input, shape),
-                       decoder(output), rules, formats)
+        return Network(name, graph, shape[1:] or shape,
+                       encoder(*self.input, shape, builder.arrangement, graph.input.shape),
+                       decoder(output, stream.places), rules, formats)
 
     def quantize(self, o: Operation, x: Value, quantizer: Quantizer) -> Value:
         """Constants become integers, host values the input of the graph, streams thresholds."""
-        rank = len(quantizer.shape)
-        x = x if len(x.shape) >= rank else elementwise(
-            lambda v: v, x, Constant(np.empty((1,) * rank, np.float32)))
+        missing = len(quantizer.shape) - len(x.shape)
+        x = reshaped(x, (1,) * missing + x.shape)
         shape = broadcast(x, Constant(np.empty(quantizer.shape)))
         if shape != x.shape:
             raise UnsupportedError(f"has parameters of shape {quantizer.shape} for a tensor of "
                                    f"shape {x.shape}; accepted: shapes that broadcast to it")
-        offset = np.broadcast_to(quantizer.offset, shape)
-        scale = np.broadcast_to(quantizer.scale, shape)
         if isinstance(x, Constant):
-            integers = quantizer.step * quantizer.codes(x.array) + offset
-            return Constant((scale * integers).astype(np.float32), integers, scale)
-        lattice = Lattice(scale.ravel(), quantizer.step, offset.ravel())
+            integers = quantizer.step * quantizer.codes(x.array) + quantizer.offset
+            return Constant((quantizer.scale * integers).astype(np.float32), integers,
+                            np.broadcast_to(quantizer.scale, shape))
+        body(x)
+        lattice = Lattice(quantizer.scale, quantizer.step, quantizer.offset)
         if isinstance(x, Stream):
-            body(x)
             self.took(x, f"folded into the thresholds of {o.name}")
             self.rules[o.index] = "thresholds"
-            edge = self.builder.requantize(x, quantizer.codes, o.name)
-            return self.builder.stream(edge, shape, lattice)
+            edge, places = self.builder.requantize(x, quantizer.codes, quantizer.shape, o.name)
+            return self.builder.stream(edge, places, lattice)
         if quantizer.lo is None or quantizer.hi is None:
             raise UnsupportedError("truncates floats, which has no bounds; accepted: after Quant")
         if self.input is not None:
             raise UnsupportedError("is the second quantizer of the network's input; accepted: one")
         self.rules[o.index] = "host: quantizes the input"
         self.input = x, quantizer
-        self.builder.types[INPUT] = Tensor((prod(shape),), quantizer.lo, quantizer.hi)
-        return self.builder.stream(INPUT, shape, lattice)
+        return self.builder.input(quantizer.lo, quantizer.hi, shape, lattice)
 
     def quant(self, o: Operation, x: Value, scale: Value, zero: Value, bits: Value) -> Value:
         """Quant."""
@@ -191,18 +201,25 @@ class Interpreter:
             mode=o.required("rounding_mode", "FLOOR"), signed=bool(o.attribute("signed", 1)),
             narrow=bool(o.attribute("narrow", 0))))
 
+    def weights(self, o: Operation, value: Value) -> Constant:
+        """Return the weights of an operation, which must be constant."""
+        weights = known(value, "second operand")
+        if weights.integers is None:
+            self.float_weights.append(o.name)
+        return weights
+
     def matmul(self, o: Operation, x: Value, weights: Value) -> Value:
         """MatMul by constant weights."""
-        return self.dense(o, variable(x), known(weights, "second operand"))
+        return self.dense(o, variable(x), self.weights(o, weights))
 
     def gemm(self, o: Operation, x: Value, weights: Value, addend: Value | None = None) -> Value:
         """Gemm: where `alpha` and `beta` are not 1, the sum is rounded once all the same."""
         if o.attribute("transA", 0):
             raise UnsupportedError("transposes its first operand; accepted: transA = 0")
-        weights = known(weights, "second operand")
+        matrix = self.weights(o, weights)
         if o.attribute("transB", 0):
-            weights = weights.rearranged(np.transpose)
-        y = self.dense(o, variable(x), weights)
+            matrix = matrix.rearranged(np.transpose)
+        y = self.dense(o, variable(x), matrix)
         alpha, beta = o.attribute("alpha", 1.0), o.attribute("beta", 1.0)
         added = np.zeros(1, np.float32) if addend is None else (
             constant(addend, "third operand") * np.float32(beta))
@@ -212,50 +229,72 @@ class Interpreter:
         return elementwise(lambda v, c: multiply_add(v, alpha, c), y, Constant(added))
 
     def dense(self, o: Operation, x: Variable, weights: Constant) -> Variable:
-        """Multiply a row by a matrix: exactly where it is a stream of integers."""
+        """Multiply rows by a matrix: exactly where they are a stream of integers."""
         if len(weights.shape) != 2 or weights.shape[0] != (x.shape or (0,))[-1]:
             raise UnsupportedError(f"multiplies shapes {x.shape} and {weights.shape}; accepted: "
                                    "(1, inputs) and (inputs, outputs)")
-        if weights.integers is None:
-            self.float_weights.append(o.name)
-        shape = (*x.shape[:-1], weights.shape[1])
+        inputs, outputs = weights.shape
+        shape = (*x.shape[:-1], outputs)
+        x = body(x)
         if isinstance(x, Host):
-            matrix, run = weights.array.astype(np.float32), x.run
-            return Host(shape, lambda v: matmul(run(v), matrix))
-        if prod(x.shape) != weights.shape[0]:
-            raise UnsupportedError(f"multiplies several rows, of shape {x.shape}; accepted: one")
-        integers, scale = integers_of(weights)
-        body(x)
+            matrix = weights.array.astype(np.float32)
+            return x.then(shape, lambda v: matmul(v, matrix))
+        integers, scale = integers_of(weights.rearranged(np.transpose))
         exact = self.builder.exact(x, o.name)
         self.took(x, f"folded into the input of {o.name}")
-        lattice = exact.lattice
-        if (lattice.scale != lattice.scale[0]).any():
-            raise UnsupportedError("the scale of its input differs by channel; accepted: one "
-                                   "scale")
+        steps, offset = (np.broadcast_to(v, x.shape).reshape(-1, inputs)
+                         for v in (exact.lattice.scale, exact.lattice.offset))
+        if (steps != steps[0]).any() or (offset != offset[0]).any():
+            raise UnsupportedError("the scale or zero point of its input differs by row; accepted: "
+                                   "one, or one for each element of a row")
+        unit = common_unit(steps[0])
+        integers = integers * np.rint(steps[0] / unit).astype(np.int64)
+        bias, integers = integers @ offset[0], integers * exact.lattice.step
+        if len(steps) == 1:
+            edge, places = self.builder.flat(exact, o.name)
+            integers = integers[:, np.argsort(places)]
+        else:
+            edge = self.builder.arranged(
+                exact, lambda p: p.reshape(-1, *p.shape[-2:]), o.name)
         self.rules[o.index] = "dense"
-        layer = Dense(frozen(integers.T * lattice.step), frozen(lattice.offset @ integers))
-        edge = self.builder.add(o.name, layer, exact.edge)
-        return self.builder.stream(edge, shape, Lattice(
-            lattice.scale[0] * scale, 1, np.zeros(len(scale), np.int64)))
+        edge = self.builder.add(o.name, Dense(frozen(integers), frozen(bias)), edge)
+        return self.builder.stream(edge, np.arange(prod(shape)).reshape(shape),
+                                   Lattice.multiples(unit * scale))
 
     def add(self, o: Operation, x: Value, y: Value) -> Value:
         """Add: of two streams, exactly."""
         if not (isinstance(x, Stream) and isinstance(y, Stream)):
             return self.plus(o, x, y) or elementwise(np.add, x, y)
-        body(x)
-        body(y)
-        if prod(broadcast(x, y)) != prod(x.shape) or x.size != y.size:
+        shape = broadcast(x, y)
+        if prod(shape) != prod(x.shape) or prod(shape) != prod(y.shape):
             raise UnsupportedError(f"adds shapes {x.shape} and {y.shape}; accepted: equal ones")
-        a, b = (self.builder.exact(v, o.name) for v in (x, y))
-        if a.lattice.step != b.lattice.step or (a.lattice.scale != b.lattice.scale).any():
-            raise UnsupportedError(f"adds quantized values of different scales ({a.lattice} and "
-                                   f"{b.lattice}); accepted: the same scale")
+        a, b = (reshaped(self.builder.exact(v, o.name), shape) for v in (x, y))
+        assert isinstance(a, Stream)
+        assert isinstance(b, Stream)
+        scales = np.stack(np.broadcast_arrays(a.lattice.scale, b.lattice.scale))
+        pairs = np.unique(scales.reshape(2, -1), axis=1).T
+        ratios = {tuple(np.rint(pair / common_unit(pair)).astype(int).tolist()) for pair in pairs}
+        if len(ratios) > 1:
+            raise UnsupportedError("adds quantized values whose scales differ by channel, and not "
+                                   f"by the same factor ({a.lattice} and {b.lattice}); accepted: "
+                                   "the same scales")
+        ((m, n),) = ratios
         for v in (x, y):
             self.took(v, f"folded into the input of {o.name}")
         self.rules[o.index] = "add"
-        edge = self.builder.add(o.name, Add(), a.edge, b.edge)
-        return self.builder.stream(edge, broadcast(x, y), Lattice(
-            a.lattice.scale, a.lattice.step, a.lattice.offset + b.lattice.offset))
+        a = self.builder.settled(a)
+
+        def as_a(places: Ints) -> Ints:
+            order = np.empty(places.size, np.int64)
+            order[a.places.ravel()] = places.ravel()
+            return order.reshape(self.builder.types[a.edge].shape)
+
+        factors = m * a.lattice.step, n * b.lattice.step
+        step = gcd(*factors)
+        edge = self.builder.add(o.name, Add(*(f // step for f in factors)), a.edge,
+                                self.builder.arranged(b, as_a, o.name))
+        return self.builder.stream(edge, a.places, Lattice(
+            a.lattice.scale / m, step, m * a.lattice.offset + n * b.lattice.offset))
 
     def plus(self, o: Operation, x: Value, y: Value) -> Stream | None:
         """Add a constant to the sums of a matrix product, where they are integers of one unit."""
@@ -337,11 +376,10 @@ class Interpreter:
     def later(self, o: Operation, x: Variable, shape: tuple[int, ...],
               function: Callable[[Array], Array]) -> Variable:
         """Apply a function that only the host computes."""
-        run = x.run
-        if isinstance(x, Host):
-            return Host(shape, lambda v: function(run(v)))
-        self.rules[o.index] = f"host: {o.op.lower()}"
-        return replace(x, shape=shape, run=lambda q: function(run(q)), tail=True)
+        if isinstance(x, Stream):
+            self.rules[o.index] = f"host: {o.op.lower()}"
+            x = Host(x.shape, x.run, x)
+        return x.then(shape, function)
 
     def fold(self, o: Operation, *xs: Value) -> Value:
         """Operators of constants only."""
@@ -376,48 +414,13 @@ RULES: dict[str, Callable[..., Value]] = {
     "Sub": Interpreter.sub,
     "Trunc": Interpreter.trunc,
     **dict.fromkeys(FOLDED, Interpreter.fold),
+    f"{CHANNELS_LAST}.BatchNormalization": channels_last(Interpreter.batch_normalization),
 }
 
 
-def variable(x: Value) -> Variable:
-    """Return a value that depends on the input."""
-    if isinstance(x, Constant):
-        raise UnsupportedError("its first operand is a constant; accepted: activations")
-    return x
-
-
-def body(x: Stream) -> None:
-    """Raise :exc:`UnsupportedError` after an operator that only the host computes."""
-    if x.tail:
-        raise UnsupportedError("comes after Softmax or ArgMax; accepted: these at the end only")
-
-
-def scaled(value: Value, factor: Value, function: Callable[[Array, Array], Array]) -> Value:
-    """Return `value` with the scale that a multiplication by positive constants gives it."""
-    if isinstance(value, Stream) and isinstance(factor, Constant) and (factor.array > 0).all():
-        by = np.broadcast_to(factor.array.astype(np.float64), value.shape).ravel()
-        if by.size == value.size:
-            lattice = replace(value.lattice, scale=function(value.lattice.scale, by))
-            return replace(value, lattice=lattice)
-    return value
-
-
-def integers_of(weights: Constant) -> tuple[Ints, Array]:
-    """Return the integers of weights ``(inputs, outputs)`` and the scale of each output."""
-    if weights.integers is not None and weights.scale is not None:
-        if (weights.scale != weights.scale[:1]).any():
-            raise UnsupportedError("the scale of its weights differs by input; accepted: one "
-                                   "scale, or one for each output")
-        return weights.integers, weights.scale[0]
-    if (np.abs(weights.array) > 2**15).any() or (weights.array != np.round(weights.array)).any():
-        raise UnsupportedError("has float weights; accepted: weights out of Quant or "
-                               "BipolarQuant, or integers of at most 16 bits")
-    return weights.array.astype(np.int64), np.ones(weights.shape[1])
-
-
-def encoder(host: Host, quantizer: Quantizer,
-            declared: tuple[int, ...]) -> Callable[[NDArray[Any]], Ints]:
-    """Return the function that turns the user's array into the input of the graph."""
+def encoder(host: Host, quantizer: Quantizer, declared: tuple[int, ...], order: Ints,
+            shape: tuple[int, ...]) -> Callable[[NDArray[Any]], Ints]:
+    """Return the function that turns the user's array into the input of the graph, in `order`."""
     frame = declared[1:] or declared
     flat = (prod(frame),)
 
@@ -439,17 +442,17 @@ def encoder(host: Host, quantizer: Quantizer,
             y = host.run(x.reshape(len(x), *declared))
             if np.isnan(y).any():
                 raise ValueError("the input is too large: its sums are not numbers")
-            return quantizer.codes(y).reshape(len(x), -1)
+            return quantizer.codes(y).reshape(len(x), -1)[:, order].reshape(len(x), *shape)
 
     return encode
 
 
-def decoder(output: Stream) -> Callable[[Ints], NDArray[Any]]:
+def decoder(output: Variable, places: Ints) -> Callable[[Ints], NDArray[Any]]:
     """Return the function that turns the graph's output into the reference's."""
     shape = output.shape[1:] if output.shape[:1] == (1,) else output.shape
 
     def decode(q: Ints) -> NDArray[Any]:
         with np.errstate(all="ignore"):
-            return output.run(q).reshape(len(q), *shape)
+            return output.run(q.reshape(len(q), -1)[:, places]).reshape(len(q), *shape)
 
     return decode

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import zip_longest
 from math import prod
 from typing import TYPE_CHECKING
@@ -12,12 +11,12 @@ from onnx import helper
 
 from bittern.gen.importers.errors import LARGEST, UnsupportedError
 from bittern.gen.importers.onnx_file import Array, Operation
-from bittern.gen.importers.qonnx.values import Constant, Host, Value
+from bittern.gen.importers.qonnx.values import Constant, Value, reshaped, transposed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SHAPE_RULES", "constant", "known", "reshaped"]
+__all__ = ["SHAPE_RULES", "axes_of", "axis_of", "constant", "known", "numbers"]
 
 
 def known(value: Value | None, what: str) -> Constant:
@@ -48,19 +47,6 @@ def axis_of(axis: int, rank: int) -> int:
     if not -rank <= axis < rank:
         raise UnsupportedError(f"axis {axis} does not exist in a tensor of {rank} dimensions")
     return axis % rank
-
-
-def reshaped(x: Value, shape: tuple[int, ...]) -> Value:
-    """Return `x` in another shape of the same size."""
-    if prod(shape) != prod(x.shape):
-        raise UnsupportedError(f"cannot give shape {x.shape} the shape {shape}")
-    if isinstance(x, Constant):
-        return x.rearranged(lambda array: array.reshape(shape))
-
-    def run(v: Array) -> Array:
-        return x.run(v).reshape(len(v), *shape)
-
-    return Host(shape, run) if isinstance(x, Host) else replace(x, shape=shape, run=run)
 
 
 def literal(o: Operation) -> Value:
@@ -115,14 +101,6 @@ def gather(o: Operation, x: Value, indices: Value) -> Value:
         raise UnsupportedError(f"has {at.size} indices of type {at.dtype}; accepted: a few "
                                "integers")
     return source.rearranged(lambda array: np.take(array, at, axis))
-
-
-def concat(o: Operation, *xs: Value) -> Value:
-    """Concat of constants."""
-    arrays = [constant(x, "input") for x in xs]
-    if sum(a.size for a in arrays) > LARGEST:
-        raise UnsupportedError(f"makes a tensor of more than {LARGEST} elements")
-    return Constant(np.concatenate(arrays, o.required("axis", 0)))
 
 
 def slice_(o: Operation, x: Value, *bounds: Value | None) -> Value:
@@ -190,27 +168,16 @@ def unsqueeze(o: Operation, x: Value, axes: Value | None = None) -> Value:
 
 
 def transpose(o: Operation, x: Value) -> Value:
-    """Transpose; of streams only where elements stay in order."""
+    """Transpose."""
     rank = len(x.shape)
     order = o.attribute("perm", list(range(rank))[::-1])
     if sorted(order) != list(range(rank)):
         raise UnsupportedError(f"has the permutation {order} for shape {x.shape}")
-    shape = tuple(x.shape[i] for i in order)
-    if isinstance(x, Constant):
-        return x.rearranged(lambda array: array.transpose(order))
-    if isinstance(x, Host):
-        axes = (0, *(i + 1 for i in order))
-        return Host(shape, lambda v: x.run(v).transpose(axes))
-    kept = [i for i in order if x.shape[i] > 1]
-    if kept != sorted(kept):
-        raise UnsupportedError(f"changes the order of activations of shape {x.shape}; accepted: "
-                               "moving dimensions of 1")
-    return reshaped(x, shape)
+    return transposed(x, order)
 
 
 SHAPE_RULES: dict[str, Callable[..., Value]] = {
     "Cast": cast,
-    "Concat": concat,
     "Constant": literal,
     "Dropout": dropout,
     "Flatten": flatten,
