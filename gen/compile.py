@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bittern.gen.ir import Tensor, compile_graph
-from bittern.gen.layers import Dense
+from bittern.gen.layers.weighted import Weighted
 from bittern.gen.passes import PIPELINE
 from bittern.gen.plan import make_plan
-from bittern.gen.units import check_format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,23 +50,23 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
 def specialize(graph: Graph, target: Target) -> Graph:
     """Return `graph` with layers that make use of what the device of `target` can do."""
     return replace(graph, nodes=tuple(
-        replace(node, layer=replace(node.layer, absorbs=target.absorbs))
-        if isinstance(node.layer, Dense) else node for node in graph.nodes))
+        replace(node, layer=node.layer.with_fields(absorbs=target.absorbs))
+        if isinstance(node.layer, Weighted) else node for node in graph.nodes))
 
 
 def with_formats(graph: Graph, formats: Mapping[str, str]) -> Graph:
     """Return `graph` with the weights of layers in given formats."""
-    weighted = {node.name: node.layer for node in graph.nodes if isinstance(node.layer, Dense)}
+    weighted = {node.name: node.layer for node in graph.nodes if isinstance(node.layer, Weighted)}
     if unknown := [name for name in formats if name not in weighted]:
         raise ValueError(f"there is no layer {unknown[0]!r} with weights; there are: "
                          f"{', '.join(weighted) or 'none'}")
     layers: dict[str, Layer] = {node.name: node.layer for node in graph.nodes}
     for name, only in formats.items():
         try:
-            check_format(weighted[name].weights, only)
+            weighted[name].check_format(only)
         except ValueError as error:
             raise ValueError(f"layer {name!r}: {error}") from error
-        layers[name] = replace(weighted[name], only=only)
+        layers[name] = weighted[name].with_fields(only=only)
     return replace(graph, nodes=tuple(replace(node, layer=layers[node.name])
                                       for node in graph.nodes))
 

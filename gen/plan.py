@@ -11,7 +11,7 @@ from amaranth.lib import data
 
 from bittern.gen.cost import Cost, Target
 from bittern.gen.ir import INPUT, Fold, Graph, Node, Tensor
-from bittern.gen.layers.dense import Dense
+from bittern.gen.layers.weighted import Weighted
 from bittern.gen.port import Port
 from bittern.gen.timing import Cell, Source, Split, Steps, Store, Timing, simulate
 from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from amaranth.lib import wiring
 
-    from bittern.gen.units import Unit
+    from bittern.gen.layers.weighted import Form
 
 __all__ = ["Choice", "Placed", "Plan", "choices", "fits", "fold_to", "make_plan"]
 
@@ -354,7 +354,7 @@ def _fold_to(graph: Graph, cycles: int, target: Target, special: Mapping[str, Pr
 class Choice:
     """A format that holds the weights of a layer, and what the layer would take in it."""
 
-    unit: Unit
+    form: Form
     fold: Fold
     cycles: int
     cost: Cost
@@ -366,20 +366,20 @@ def choices(plan: Plan, node: Node, target: Target) -> list[Choice]:
 
     Each is in its cheapest fold that is no slower than the plan, or else in its fastest.
     """
-    if not isinstance(node.layer, Dense):
+    if not isinstance(node.layer, Weighted):
         return []
     layer, xs = node.layer, [plan.types[i] for i in node.inputs]
     prices, taken = Prices(), plan.folds[node.name]
-    found = []
-    for name, unit in layer.units.items():
-        needs = {fold: unit.cycles(fold) for fold in unit.folds(xs[0].element)}
+    found, cycles = [], {fold: layer.cycles(fold, *xs) for fold in layer.folds(*xs)}
+    for name, form in layer.forms.items():
+        needs = {fold: n for fold, n in cycles.items() if fold.format == name}
         if not needs:
             continue
         wanted = max(plan.steps, min(needs.values()))
         fold = taken if name == taken.format else min(
             (f for f, n in needs.items() if wanted / HASTE <= n <= wanted),
             key=lambda f: prices.weight(layer.cost(f, *xs), target))
-        found.append(Choice(unit, fold, needs[fold], layer.cost(fold, *xs), fold == taken))
+        found.append(Choice(form, fold, needs[fold], layer.cost(fold, *xs), fold == taken))
     return sorted(found, key=lambda c: (not c.taken, prices.weight(c.cost, target)))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from bittern.gen.layers import Dense, Requantize
+from bittern.gen.layers import Requantize
+from bittern.gen.layers.weighted import Weighted
 from bittern.gen.plan import choices
 from bittern.gen.timing import Steps
 from bittern.hw.scale import Scale
@@ -33,7 +34,7 @@ def summarize_network(network: Network, plan: Plan, target: Target) -> dict[str,
     layers = summarize_layers(plan)
     for layer, node in zip(layers, graph.nodes, strict=True):
         layer["formats"] = [{
-            "format": c.unit.name, "how": c.unit.how, "taken": c.taken, "bits": c.unit.bits,
+            "format": c.fold.format, "how": c.form.how, "taken": c.taken, "bits": c.form.bits,
             "pe": c.fold.pe, "simd": c.fold.simd, "cycles": c.cycles,
             "lut4": c.cost.sites(target), "dsp": c.cost.dsp, "bram": c.cost.blocks(target),
         } for c in choices(plan, node, target)]
@@ -55,14 +56,14 @@ def summarize_layers(plan: Plan) -> list[dict[str, Any]]:
     return [{"layer": node.name, "kind": type(node.layer).__name__, "reads": list(node.inputs),
              **tensor(plan.types[node.name]),
              "how": _how(node.layer, plan.folds[node.name]),
-             **_weights(node.layer, plan.folds[node.name])}
+             **_weights(node.layer, plan.folds[node.name], plan.types[node.name])}
             for node in plan.graph.nodes]
 
 
 def _how(layer: Layer, fold: Fold) -> str:
     match layer:
-        case Dense():
-            return f"{fold.format} weights, {layer.units[fold.format].how}"
+        case Weighted():
+            return f"{fold.format} weights, {layer.forms[fold.format].how}"
         case Requantize(spec=Thresholds() as spec):
             count = spec.values.shape[1]
             each = " per channel" if spec.channels > 1 else ""
@@ -76,10 +77,11 @@ def _how(layer: Layer, fold: Fold) -> str:
     return ""
 
 
-def _weights(layer: Layer, fold: Fold) -> dict[str, int]:
-    if not isinstance(layer, Dense):
+def _weights(layer: Layer, fold: Fold, y: Tensor) -> dict[str, int]:
+    if not isinstance(layer, Weighted):
         return {"macs": 0, "weight_bytes": 0}
-    return {"macs": layer.weights.size, "weight_bytes": -(-layer.units[fold.format].bits // 8)}
+    return {"macs": layer.weights.size * y.vectors,
+            "weight_bytes": -(-layer.forms[fold.format].bits // 8)}
 
 
 def _sum(cells: list[dict[str, Any]]) -> dict[str, int]:
@@ -127,8 +129,8 @@ def header(top: str, plan: dict[str, Any]) -> str:
     for side, port in (("i", plan["input"]), ("o", plan["output"])):
         sign = "signed" if port["signed"] else "unsigned"
         lines.append(f"stream {side}: frames of {port['vectors'] * port['features']} integers in "
-                     f"{port['transfers']} transfers of {port['lanes']}, {port['width']} bits {sign} each, the first "
-                     "in the lowest bits")
+                     f"{port['transfers']} transfers of {port['lanes']}, {port['width']} bits {sign} "
+                     "each, the first in the lowest bits")
     rows = [("layer", "kind", "shape", "range", "pe", "simd", "cycles", "how")]
     rows += [(x["layer"], x["kind"], "x".join(map(str, x["shape"])), f"{x['lo']}..{x['hi']}",
               str(x["pe"]), str(x["simd"]), str(x["cycles"]), x["how"]) for x in plan["layers"]]

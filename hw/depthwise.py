@@ -61,6 +61,7 @@ class DepthwiseUnit(FoldedSums):
     o : ``Out(lanes(shape_of(lo, hi), simd * m))``
     """
 
+    fmt: Format
     i: stream.Interface
     o: stream.Interface
 

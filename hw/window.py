@@ -36,8 +36,8 @@ class Rows:
     """Which rows of a map are kept, while windows pass over it.
 
     For each row of windows: the rows of the map that must have come, and of these the ones that no
-    later window sees, from the first row on. `kept` rows fit in the memory: those that windows see, and those
-    that come until the next row of windows.
+    later window sees, from the first row on. `kept` rows fit in the memory: those that windows see,
+    and those that come until the next row of windows.
     """
 
     needs: Ints
@@ -218,8 +218,7 @@ class WindowReader(wiring.Component):
         return m
 
     def _hold(self, m: Module, came: Value, went: Value) -> tuple[Value, Value]:
-        """Count rows; return whether one more has room, and whether all that windows see are there.
-        """
+        """Count rows; return whether one has room, and whether all that windows see are there."""
         needs, frees, kept = self.rows.needs, self.rows.frees, self.rows.kept
         before = np.append(0, frees[:-1])
         held, need, free = (Signal(range(kept + 1), name=name)
@@ -259,8 +258,7 @@ class WindowReader(wiring.Component):
 
     def _walk(self, m: Module, went: Value, ready: Value, depth: int
               ) -> tuple[Value, Value, Value, Value]:
-        """Return the address of a row and of what is read in it, if it is there, and if it is read.
-        """
+        """Return the addresses of a row and in it, whether an element is there, and is read."""
         rows, columns = self.patches.rows, self.patches.columns
         counts = [("group", self.groups), ("across", columns.kernel), ("down", rows.kernel)]
         if self.by_channel:

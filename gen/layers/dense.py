@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from bittern.gen.ir import Fold, Layer, Tensor
-from bittern.gen.units import find_units
+from bittern.gen.ir import Fold, Tensor
+from bittern.gen.layers.weighted import Form, Weighted
+from bittern.gen.units import check_format, find_units
 from bittern.hw.ints import Ints
 
 if TYPE_CHECKING:
@@ -23,17 +24,15 @@ __all__ = ["Dense"]
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(Layer):
+class Dense(Weighted):
     """``y[…, :] = weights @ x[…, :] + bias``, exactly.
 
     Parameters
     ----------
     weights : array ``(outputs, inputs)``
     bias : array ``(outputs,)``
-    only : str
-        The format to store the weights in, if not the one that suits best.
-    absorbs : bool
-        Whether the adders of the device take in functions of two operands before them.
+    only, absorbs
+        As of :class:`Weighted`.
     """
 
     weights: Ints
@@ -46,6 +45,13 @@ class Dense(Layer):
         """What can multiply by the weights, by the name of the format they are stored in."""
         found = find_units(self.weights, absorbs=self.absorbs)
         return {self.only: found[self.only]} if self.only else found
+
+    @property
+    def forms(self) -> dict[str, Form]:
+        return {name: Form(unit.bits, unit.how) for name, unit in self.units.items()}
+
+    def check_format(self, name: str) -> None:
+        check_format(self.weights, name)
 
     @cached_property
     def _signed_sums(self) -> tuple[Ints, Ints]:
@@ -91,11 +97,12 @@ class Dense(Layer):
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
         rng = np.random.default_rng(0)
 
-        def example(values: list[int], shape: tuple[int, int], lo: int, hi: int
-                    ) -> tuple[Self, tuple[Tensor, ...]]:
+        def example(values: list[int], shape: tuple[int, int], lo: int, hi: int,
+                    places: tuple[int, ...] = ()) -> tuple[Self, tuple[Tensor, ...]]:
             return (cls(rng.choice(values, shape), rng.integers(-9, 10, shape[0])),
-                    (Tensor((shape[1],), lo, hi),))
+                    (Tensor((*places, shape[1]), lo, hi),))
 
-        return [example([-1, 1], (5, 11), 0, 1), example([-1, 0, 1], (7, 6), -1, 1),
+        return [example([-1, 1], (5, 11), 0, 1),
+                example([*range(-8, 8)], (3, 5), 0, 3, (2, 3)), example([-1, 0, 1], (7, 6), -1, 1),
                 example([*range(-8, 8)], (3, 13), 0, 15), example([0], (2, 3), -4, 3),
                 example([5], (1, 1), -128, 127), example([-4, 4], (4, 4), 0, 3)]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from bittern.gen.cost import Cost, rom_lut
-from bittern.gen.ir import Fold, Layer, Tensor
+from bittern.gen.ir import Fold, Tensor
+from bittern.gen.layers.weighted import Form, Weighted
 from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
 from bittern.hw.credit import store_of
 from bittern.hw.depthwise import DepthwiseUnit, depthwise_delay_of
@@ -30,7 +31,7 @@ BLOCK_BITS = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Depthwise(Layer):
+class Depthwise(Weighted):
     """``y[…, o] = sum(weights[o, t] * seen[…, t, o // m]) + bias[o]`` with m outputs a channel.
 
     Parameters
@@ -39,10 +40,8 @@ class Depthwise(Layer):
     weights : array ``(outputs, taps)``
         Outputs are a multiple of the channels.
     bias : array ``(outputs,)``
-    only : str
-        The format to store the weights in, if not the one that suits best.
-    absorbs : bool
-        Whether the adders of the device take in functions of two operands before them.
+    only, absorbs
+        As of :class:`Weighted`.
     """
 
     patches: Patches
@@ -56,6 +55,16 @@ class Depthwise(Layer):
         """The formats that hold the weights, by name."""
         found = {fmt.name: fmt for kind in FORMATS if (fmt := kind.find(self.weights))}
         return {self.only: found[self.only]} if self.only else found
+
+    @property
+    def forms(self) -> dict[str, Form]:
+        return {name: Form(self.weights.size * fmt.width, f"{fmt.width} bit")
+                for name, fmt in self.formats.items()}
+
+    def check_format(self, name: str) -> None:
+        if name not in self.formats:
+            raise ValueError(f"format {name!r} does not hold the weights of single channels; "
+                             f"formats that do: {', '.join(self.formats)}")
 
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
@@ -140,7 +149,7 @@ class Depthwise(Layer):
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
         rng = np.random.default_rng(0)
         values = ([*range(-8, 8)], [1], [-1, 1], [0, 1, 4], [-1, 0, 1])
-        found = []
+        found: list[tuple[Self, tuple[Tensor, ...]]] = []
         for k, (patches, channels, lo, hi) in enumerate(PATCHES):
             outputs = channels * (1 + k % 2)
             found.append((cls(patches, rng.choice(values[k % len(values)], (outputs, patches.taps)),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.ir import Graph, Node
-from bittern.gen.layers.dense import Dense
 from bittern.gen.layers.requantize import Requantize
+from bittern.gen.layers.weighted import Weighted
 from bittern.hw.scale import Scale
 from bittern.hw.thresholds import Thresholds
 
 if TYPE_CHECKING:
+    from bittern.gen.ir import Graph
     from bittern.hw.ints import Ints
     from bittern.hw.requant import Requant
 
@@ -28,13 +28,15 @@ def absorb_offsets(graph: Graph) -> Graph:
     nodes = {node.name: node for node in graph.nodes}
     for node in graph.nodes:
         after = graph.consumers(node.name)
-        if not isinstance(node.layer, Dense) or len(after) != 1:
+        if not isinstance(node.layer, Weighted) or len(after) != 1:
             continue
         (consumer,) = after
-        if isinstance(consumer.layer, Requantize) and (found := _split(consumer.layer.spec)):
+        if (isinstance(consumer.layer, Requantize)
+                and consumer.layer.spec.channels in (1, len(node.layer.bias))
+                and (found := _split(consumer.layer.spec))):
             offset, spec = found
-            nodes[node.name] = Node(node.name, Dense(node.layer.weights, node.layer.bias + offset),
-                                    node.inputs)
+            nodes[node.name] = replace(node, layer=node.layer.with_fields(
+                bias=node.layer.bias + offset))
             nodes[consumer.name] = replace(consumer, layer=Requantize(spec))
     return replace(graph, nodes=tuple(nodes.values()))
 
