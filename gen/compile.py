@@ -10,7 +10,7 @@ import numpy as np
 from bittern.gen.ir import Tensor, compile_graph
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.passes import PIPELINE
-from bittern.gen.plan import make_plan
+from bittern.gen.search import make_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

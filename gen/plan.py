@@ -3,41 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from math import gcd
 from typing import TYPE_CHECKING
 
 from amaranth.lib import data
 
 from bittern.gen.cost import Cost, Target
-from bittern.gen.ir import INPUT, Fold, Graph, Node, Tensor
-from bittern.gen.layers.weighted import Weighted
+from bittern.gen.ir import INPUT, Fold, Graph, Tensor
 from bittern.gen.port import Port
 from bittern.gen.timing import Cell, Source, Split, Steps, Store, Timing, simulate
 from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from amaranth.lib import wiring
 
-    from bittern.gen.layers.weighted import Form
 
-__all__ = ["Choice", "Placed", "Plan", "choices", "fits", "fold_to", "make_plan"]
-
-HASTE = 4
-"""How many times faster than it needs to be a layer may be."""
-BLOCK = 0.3
-"""Weight of a block of memory, in the LUTs that a device has for each."""
-DSP = 0.1
-"""Weight of a multiplier, in the LUTs that a device has for each."""
-RAISE, HALVINGS = 256, 4
-"""How much dearer what is scarce becomes, at most, and how closely its price is found."""
-SLOW = 1e9
-"""Weight of cells between layers that are too slow: more than any hardware."""
+__all__ = ["FULL", "Placed", "Plan", "fits", "route"]
 
 FRAMES, SETTLED = 3, 1000
 """Frames, or else cycles, that are simulated: a design is in its steady state by then."""
+WAITS = 4
+"""Part of a frame that waits in a queue, before that is known."""
 FULL = 0.75
 """Share of a device's LUTs that a plan fills: fuller ones route slowly, and to slow clocks."""
 
@@ -146,7 +135,7 @@ class Plan:
             for k, edge in enumerate(node.inputs):
                 source = drivers[edge].pop()
                 name = f"{node.name}_{k}" if joins else node.name
-                for cell in _route(name, node.name, xs[k], self._lanes_of(edge), fold.simd):
+                for cell in route(name, node.name, xs[k], self._lanes_of(edge), fold.simd):
                     source = add(cell, source)
                 if joins:
                     queue = _queue(name, node.name, xs[k], fold.simd, 0)
@@ -159,6 +148,11 @@ class Plan:
                 timing if timing.latency else None, node.layer.cycles(fold, *xs), (),
                 node.layer.cost(fold, *xs)), *sources))
         return cells
+
+    @cached_property
+    def estimate(self) -> Cost:
+        """As `cost`, before it is known how deep queues must be."""
+        return sum((cell.cost for cell in self._layout({})), Cost())
 
     @cached_property
     def cost(self) -> Cost:
@@ -180,7 +174,7 @@ def _port(tensor: Tensor, count: int) -> Port:
                 tensor.vectors)
 
 
-def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int) -> Iterator[Placed]:
+def route(name: str, layer: str, tensor: Tensor, wide: int, needed: int) -> Iterator[Placed]:
     """Yield the cells that turn transfers of `wide` elements into transfers of `needed`."""
     element, size = tensor.element, tensor.channels
     least = gcd(wide, needed)
@@ -207,7 +201,8 @@ def _route(name: str, layer: str, tensor: Tensor, wide: int, needed: int) -> Ite
 def _queue(name: str, layer: str, tensor: Tensor, count: int, depth: int) -> Placed:
     """Return a queue for transfers of `count` elements; depth 0 is without an end."""
     bits = count * tensor.element.width
-    cost = Cost(bits + 4, 2 * bits + 2, bare=bits) if depth == 2 else Cost(30, 30, ((depth, bits),))
+    words = depth or transfers(tensor.vectors * transfers(tensor.channels, count), WAITS)
+    cost = Cost(bits + 4, 2 * bits + 2, bare=bits) if depth == 2 else Cost(30, 30, ((words, bits),))
     return Placed(f"{name}_queue", layer,
                   partial(Queue, data.ArrayLayout(tensor.element, count), depth), Store(depth), 0,
                   (), cost)
@@ -240,194 +235,8 @@ def _timing(cells: Sequence[Placed], transfers_in: int, transfers_out: int, *, f
     return replace(timing, levels=levels)
 
 
-@dataclass(frozen=True)
-class Prices:
-    """What memories and multipliers weigh, in what a device has of LUTs for each of them."""
-
-    block: float = BLOCK
-    dsp: float = DSP
-
-    def raised(self, kind: str, factor: float) -> Prices:
-        """Return prices at which one `kind` is dearer."""
-        return replace(self, **{kind: factor * getattr(self, kind)})
-
-    def weight(self, cost: Cost, target: Target) -> float:
-        """Return what `cost` amounts to, in LUTs."""
-        able = target.dsp and cost.port <= target.dsp_width
-        dsp = self.dsp * target.lut4 / target.dsp if able else SLOW
-        return (cost.sites(target) + 0.25 * cost.ff + dsp * cost.dsp
-                + self.block * target.lut4 / target.bram * cost.blocks(target))
-
-
-def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
-    """Return the plan with the least hardware that takes a frame every `cycles` cycles.
-
-    What the device has too little of becomes dearer, until it suffices or the rest does not either;
-    then as many layers as possible have it at its usual price again.
-    """
-    usual = Prices()
-    first = plan = _fold_to(graph, cycles, target, {}, usual)
-    if fits(plan, target):
-        return plan
-    prices = usual
-    for kind in ("block", "dsp"):
-        low, high = 1.0, 1.0
-        while not _suffices(plan, target, kind) and high < RAISE:
-            low, high = high, 4 * high
-            plan = _fold_to(graph, cycles, target, {}, prices.raised(kind, high))
-        if not _suffices(plan, target, kind):
-            continue # it cannot do with less
-        for _ in range(HALVINGS if high > 1 else 0):
-            middle = (low * high) ** 0.5
-            tried = _fold_to(graph, cycles, target, {}, prices.raised(kind, middle))
-            low, high = (low, middle) if _suffices(tried, target, kind) else (middle, high)
-        prices = prices.raised(kind, high)
-        plan = _fold_to(graph, cycles, target, {}, prices)
-    special: dict[str, Prices] = {}
-    for node in graph.nodes:
-        if plan.folds[node.name].format and fits(tried := _fold_to(
-                graph, cycles, target, special | {node.name: usual}, prices), target):
-            plan, special = tried, special | {node.name: usual}
-    return plan if fits(plan, target) else first
-
-
-def _suffices(plan: Plan, target: Target, kind: str) -> bool:
-    return plan.cost.blocks(target) <= target.bram if kind == "block" else \
-        plan.cost.dsp <= target.dsp
-
-
-def _fold_to(graph: Graph, cycles: int, target: Target, special: Mapping[str, Prices],
-             prices: Prices) -> Plan:
-    """Return the plan with the least hardware at `prices`, for some layers at `special` ones.
-
-    Where a layer cannot be that fast it is as fast as it can. Dynamic programming from the input to
-    the output: for each number of lanes that a node may give, the cheapest way to get there, with
-    what stands between layers of different lanes. (An edge with several readers has the lanes that
-    suit the last of them.)
-    """
-    types = graph.types()
-
-    def weight(cost: Cost, layer: str = "") -> float:
-        return special.get(layer, prices).weight(cost, target)
-
-    def options(node: Node, xs: list[Tensor]) -> list[Fold]:
-        needs = {f: node.layer.cycles(f, *xs) for f in node.layer.folds(*xs)}
-        within = max((n for n in needs.values() if n <= cycles), default=min(needs.values()))
-        # what is far faster than needed is larger too, and would only take time to estimate
-        return [f for f, n in needs.items() if within / HASTE <= n <= within]
-
-    @cache
-    def reach(edge: str, needed: int) -> tuple[float, int]:
-        """Return what it costs to have `edge` in `needed` lanes, and the lanes it is given in."""
-        found = []
-        for lanes, (cost, *_) in best[edge].items():
-            cells = list(_route("", "", types[edge], lanes, needed))
-            slow = any(c.cycles > cycles for c in cells)
-            found.append((cost + sum(weight(c.cost) for c in cells) + slow * SLOW, lanes))
-        return min(found)
-
-    best: dict[str, dict[int, tuple[float, Fold, list[int]]]] = {}
-    for node in graph.nodes:
-        xs = [types[i] for i in node.inputs]
-        ways: dict[int, tuple[float, Fold, list[int]]] = {}
-        for fold in options(node, xs):
-            cost, given = weight(node.layer.cost(fold, *xs), node.name), []
-            for edge, x in zip(node.inputs, xs, strict=True):
-                # somebody must collect what the input has in one transfer
-                more, lanes = ((fold.simd * x.element.width, 0) if edge == INPUT
-                               else reach(edge, fold.simd))
-                cost += more
-                given.append(lanes)
-            if fold.pe not in ways or cost < ways[fold.pe][0]:
-                ways[fold.pe] = cost, fold, given
-        best[node.name] = ways
-    folds: dict[str, Fold] = {}
-    wanted = {graph.output: min(best[graph.output], key=lambda pe: best[graph.output][pe][0])}
-    for node in reversed(graph.nodes):
-        _, folds[node.name], given = best[node.name][wanted[node.name]]
-        for edge, lanes in zip(node.inputs, given, strict=True):
-            wanted.setdefault(edge, lanes)
-    return Plan(graph, folds)
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A format that holds the weights of a layer, and what the layer would take in it."""
-
-    form: Form
-    fold: Fold
-    cycles: int
-    cost: Cost
-    taken: bool
-
-
-def choices(plan: Plan, node: Node, target: Target) -> list[Choice]:
-    """Return the formats that hold the weights of `node`, cheapest first.
-
-    Each is in its cheapest fold that is no slower than the plan, or else in its fastest.
-    """
-    if not isinstance(node.layer, Weighted):
-        return []
-    layer, xs = node.layer, [plan.types[i] for i in node.inputs]
-    prices, taken = Prices(), plan.folds[node.name]
-    found, cycles = [], {fold: layer.cycles(fold, *xs) for fold in layer.folds(*xs)}
-    for name, form in layer.forms.items():
-        needs = {fold: n for fold, n in cycles.items() if fold.format == name}
-        if not needs:
-            continue
-        wanted = max(plan.steps, min(needs.values()))
-        fold = taken if name == taken.format else min(
-            (f for f, n in needs.items() if wanted / HASTE <= n <= wanted),
-            key=lambda f: prices.weight(layer.cost(f, *xs), target))
-        found.append(Choice(form, fold, needs[fold], layer.cost(fold, *xs), fold == taken))
-    return sorted(found, key=lambda c: (not c.taken, prices.weight(c.cost, target)))
-
-
 def fits(plan: Plan, target: Target) -> bool:
     """Return whether `plan` is estimated to fill no more of `target` than can be routed well."""
-    return (plan.cost.sites(target) <= FULL * target.lut4
-            and plan.cost.blocks(target) <= target.bram and plan.cost.dsp <= target.dsp
-            and plan.cost.port <= target.dsp_width)
-
-
-def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
-    """Return a plan for `target` of at least `fps` frames a second at its clock.
-
-    Without `fps` the design takes one element of the input a cycle, or what fits if that does not;
-    infinite `fps` is the fastest that fits.
-    """
-    if fps is None:
-        cycles = max(graph.input.size, 1)
-        plan = fold_to(graph, cycles, target)
-        while not fits(plan, target):
-            slowest = plan.steps
-            cycles *= 2
-            plan = fold_to(graph, cycles, target)
-            if plan.steps == slowest:
-                raise ValueError(_too_large(plan, target))
-        return plan
-    if fps == float("inf"):
-        slow, fast = make_plan(graph, target).steps, 1
-        while fast < slow:
-            middle = (fast + slow) // 2
-            fast, slow = ((fast, middle) if fits(fold_to(graph, middle, target), target)
-                          else (middle + 1, slow))
-        return fold_to(graph, slow, target)
-    if fps <= 0:
-        raise ValueError(f"the rate must be above 0 frames a second, not {fps:g}")
-    plan = fold_to(graph, max(int(target.clock_mhz * 1e6 / fps), 1), target)
-    reached = target.clock_mhz * 1e6 / plan.steps
-    if reached < fps:
-        raise ValueError(f"at most {reached:,.0f} frames a second are possible at "
-                         f"{target.clock_mhz:g} MHz, not {fps:,.0f}: every layer is unfolded")
-    if not fits(plan, target):
-        raise ValueError(_too_large(plan, target))
-    return plan
-
-
-def _too_large(plan: Plan, target: Target) -> str:
-    needs, blocks, dsp = plan.cost.sites(target), plan.cost.blocks(target), plan.cost.dsp
-    return (f"about {needs:,} LUTs, {blocks} blocks of memory and {dsp} multipliers are needed for "
-            f"a frame every {plan.steps:,} cycles; {target.name} has {target.lut4:,} (of which "
-            f"{FULL:.0%} can be routed well), {target.bram} and {target.dsp}: ask for fewer frames "
-            "a second, or take a larger board")
+    cost = plan.estimate
+    return (cost.sites(target) <= FULL * target.lut4 and cost.blocks(target) <= target.bram
+            and cost.dsp <= target.dsp and cost.port <= target.dsp_width)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bittern.gen.layers import Requantize
 from bittern.gen.layers.weighted import Weighted
-from bittern.gen.plan import choices
+from bittern.gen.search import choices
 from bittern.gen.timing import Steps
 from bittern.hw.scale import Scale
 from bittern.hw.thresholds import Thresholds
@@ -129,8 +129,8 @@ def header(top: str, plan: dict[str, Any]) -> str:
     for side, port in (("i", plan["input"]), ("o", plan["output"])):
         sign = "signed" if port["signed"] else "unsigned"
         lines.append(f"stream {side}: frames of {port['vectors'] * port['features']} integers in "
-                     f"{port['transfers']} transfers of {port['lanes']}, {port['width']} bits {sign} "
-                     "each, the first in the lowest bits")
+                     f"{port['transfers']} transfers of {port['lanes']}, {port['width']} bits "
+                     f"{sign} each, the first in the lowest bits")
     rows = [("layer", "kind", "shape", "range", "pe", "simd", "cycles", "how")]
     rows += [(x["layer"], x["kind"], "x".join(map(str, x["shape"])), f"{x['lo']}..{x['hi']}",
               str(x["pe"]), str(x["simd"]), str(x["cycles"]), x["how"]) for x in plan["layers"]]

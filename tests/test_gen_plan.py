@@ -9,7 +9,8 @@ from bittern.gen.design import Design
 from bittern.gen.ir import INPUT, Graph, Node, Tensor, compile_graph
 from bittern.gen.layers import Add, Dense, Requantize
 from bittern.gen.passes import PIPELINE
-from bittern.gen.plan import fits, fold_to, make_plan
+from bittern.gen.plan import fits
+from bittern.gen.search import fold_to, make_plan
 from bittern.hw.thresholds import Thresholds
 from bittern.sim.bench import run_stream
 

@@ -1,0 +1,267 @@
+"""Search: the folds of a graph that take the least hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from bittern.gen.ir import INPUT
+from bittern.gen.layers.weighted import Weighted
+from bittern.gen.plan import FULL, Plan, fits, route
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bittern.gen.cost import Cost, Target
+    from bittern.gen.ir import Fold, Graph, Node, Tensor
+    from bittern.gen.layers.weighted import Form
+
+__all__ = ["Choice", "choices", "fold_to", "make_plan"]
+
+HASTE = 4
+"""How many times faster than it needs to be a layer may be."""
+BLOCK = 0.3
+"""Weight of a block of memory, in the LUTs that a device has for each."""
+DSP = 0.1
+"""Weight of a multiplier, in the LUTs that a device has for each."""
+RAISE, HALVINGS = 256, 4
+"""How much dearer what is scarce becomes, at most, and how closely its price is found."""
+SLOW = 1e9
+"""Weight of cells between layers that are too slow: more than any hardware."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """What memories and multipliers weigh, in what a device has of LUTs for each of them."""
+
+    block: float = BLOCK
+    dsp: float = DSP
+
+    def raised(self, kind: str, factor: float) -> Prices:
+        """Return prices at which one `kind` is dearer."""
+        return replace(self, **{kind: factor * getattr(self, kind)})
+
+    def weight(self, cost: Cost, target: Target) -> float:
+        """Return what `cost` amounts to, in LUTs."""
+        return Needs.of([cost], target).weight(self, target)
+
+
+class Needs(NamedTuple):
+    """What some cells take of a device."""
+
+    lut4: float
+    blocks: int
+    dsp: int
+
+    @classmethod
+    def of(cls, costs: Iterable[Cost], target: Target) -> Needs:
+        """Return the sum of `costs`; flip-flops count as a fourth of a LUT."""
+        lut4, blocks, dsp = 0.0, 0, 0
+        for cost in costs:
+            able = cost.port <= target.dsp_width and (target.dsp or not cost.dsp)
+            lut4 += cost.sites(target) + 0.25 * cost.ff + (0 if able else SLOW)
+            blocks += cost.blocks(target)
+            dsp += cost.dsp
+        return cls(lut4, blocks, dsp)
+
+    def weight(self, prices: Prices, target: Target) -> float:
+        """Return what it amounts to, in LUTs."""
+        return (self.lut4 + prices.block * target.lut4 / target.bram * self.blocks
+                + prices.dsp * target.lut4 / max(target.dsp, 1) * self.dsp)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """The cheapest way to have an edge in some number of lanes, and the lanes it reads."""
+
+    weight: float
+    fold: Fold
+    reads: tuple[int, ...]
+
+
+class _Search:
+    """What does not depend on prices: the folds of each layer that are fast enough."""
+
+    def __init__(self, graph: Graph, cycles: int, target: Target) -> None:
+        self.graph, self.cycles, self.target = graph, cycles, target
+        self.types = graph.types()
+        self.routes: dict[tuple[str, int, int], Needs] = {}
+
+    @cached_property
+    def options(self) -> dict[str, list[tuple[Fold, Needs]]]:
+        """Folds of each layer. One that cannot be fast enough is as fast as it can."""
+        return {node.name: self._options(node, [self.types[i] for i in node.inputs])
+                for node in self.graph.nodes}
+
+    def _options(self, node: Node, xs: list[Tensor]) -> list[tuple[Fold, Needs]]:
+        cycles = {f: node.layer.cycles(f, *xs) for f in node.layer.folds(*xs)}
+        within = max((n for n in cycles.values() if n <= self.cycles),
+                     default=min(cycles.values()))
+        # what is far faster than needed is larger too, and would only take time to estimate
+        return [(f, Needs.of([node.layer.cost(f, *xs)], self.target))
+                for f, n in cycles.items() if within / HASTE <= n <= within]
+
+    def route(self, edge: str, wide: int, needed: int) -> Needs:
+        """Return what is between transfers of `wide` elements of `edge` and of `needed`."""
+        key = edge, wide, needed
+        if key not in self.routes:
+            cells = list(route("", "", self.types[edge], wide, needed))
+            needs = Needs.of((c.cost for c in cells), self.target)
+            if any(c.cycles > self.cycles for c in cells):
+                needs = needs._replace(lut4=needs.lut4 + SLOW)
+            self.routes[key] = needs
+        return self.routes[key]
+
+    def plan(self, prices: Prices, special: Mapping[str, Prices] | None = None) -> Plan:
+        """Return the plan with the least hardware at `prices`, for some layers at `special` ones.
+
+        Dynamic programming from the input to the output: for each number of lanes that a node may
+        give, the cheapest way to get there, with what stands between layers of different lanes.
+        (An edge with several readers has the lanes that suit the last of them.)
+        """
+        best: dict[str, dict[int, _Way]] = {}
+        reached: dict[tuple[str, int], tuple[float, int]] = {}
+
+        def reach(edge: str, needed: int) -> tuple[float, int]:
+            """Return what it costs to have `edge` in `needed` lanes, and those it is given in."""
+            if edge == INPUT: # somebody must collect what the input has in one transfer
+                return needed * self.types[INPUT].element.width, 0
+            if (edge, needed) not in reached:
+                reached[edge, needed] = min(
+                    (way.weight + self.route(edge, lanes, needed).weight(prices, self.target),
+                     lanes) for lanes, way in best[edge].items())
+            return reached[edge, needed]
+
+        for node in self.graph.nodes:
+            own = (special or {}).get(node.name, prices)
+            ways: dict[int, _Way] = {}
+            for fold, needs in self.options[node.name]:
+                reads = [reach(edge, fold.simd) for edge in node.inputs]
+                weight = needs.weight(own, self.target) + sum(w for w, _ in reads)
+                if fold.pe not in ways or weight < ways[fold.pe].weight:
+                    ways[fold.pe] = _Way(weight, fold, tuple(lanes for _, lanes in reads))
+            best[node.name] = ways
+        output = best[self.graph.output]
+        wanted = {self.graph.output: min(output, key=lambda pe: output[pe].weight)}
+        folds: dict[str, Fold] = {}
+        for node in reversed(self.graph.nodes):
+            way = best[node.name][wanted[node.name]]
+            folds[node.name] = way.fold
+            for edge, lanes in zip(node.inputs, way.reads, strict=True):
+                wanted.setdefault(edge, lanes)
+        return Plan(self.graph, folds)
+
+
+def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
+    """Return the plan with the least hardware that takes a frame every `cycles` cycles.
+
+    What the device has too little of becomes dearer, until it suffices or the rest does not either;
+    then as many layers as possible have it at its usual price again.
+    """
+    usual, search = Prices(), _Search(graph, cycles, target)
+    prices, first = usual, search.plan(usual)
+    plan = first
+    if fits(plan, target):
+        return plan
+    for kind in ("block", "dsp"):
+        low = high = 1.0
+        while not _suffices(plan, target, kind) and high < RAISE:
+            low, high = high, 4 * high
+            plan = search.plan(prices.raised(kind, high))
+        if not _suffices(plan, target, kind):
+            continue # it cannot do with less
+        for _ in range(HALVINGS if high > 1 else 0):
+            middle = (low * high) ** 0.5
+            enough = _suffices(search.plan(prices.raised(kind, middle)), target, kind)
+            low, high = (low, middle) if enough else (middle, high)
+        prices = prices.raised(kind, high)
+        plan = search.plan(prices)
+    special: dict[str, Prices] = {}
+    for node in graph.nodes:
+        if plan.folds[node.name].format:
+            tried = search.plan(prices, special | {node.name: usual})
+            if fits(tried, target):
+                plan, special = tried, special | {node.name: usual}
+    return plan if fits(plan, target) else first
+
+
+def _suffices(plan: Plan, target: Target, kind: str) -> bool:
+    cost = plan.estimate
+    return cost.blocks(target) <= target.bram if kind == "block" else cost.dsp <= target.dsp
+
+
+def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
+    """Return a plan for `target` of at least `fps` frames a second at its clock.
+
+    Without `fps` the design takes one element of the input a cycle, or what fits if that does not;
+    infinite `fps` is the fastest that fits.
+    """
+    if fps is None:
+        cycles = max(graph.input.size, 1)
+        plan = fold_to(graph, cycles, target)
+        while not fits(plan, target):
+            slowest = plan.steps
+            cycles *= 2
+            plan = fold_to(graph, cycles, target)
+            if plan.steps == slowest:
+                raise ValueError(_too_large(plan, target))
+        return plan
+    if fps == float("inf"):
+        slow, fast = make_plan(graph, target).steps, 1
+        while fast < slow:
+            middle = (fast + slow) // 2
+            fast, slow = ((fast, middle) if fits(fold_to(graph, middle, target), target)
+                          else (middle + 1, slow))
+        return fold_to(graph, slow, target)
+    if fps <= 0:
+        raise ValueError(f"the rate must be above 0 frames a second, not {fps:g}")
+    plan = fold_to(graph, max(int(target.clock_mhz * 1e6 / fps), 1), target)
+    reached = target.clock_mhz * 1e6 / plan.steps
+    if reached < fps:
+        raise ValueError(f"at most {reached:,.0f} frames a second are possible at "
+                         f"{target.clock_mhz:g} MHz, not {fps:,.0f}: every layer is unfolded")
+    if not fits(plan, target):
+        raise ValueError(_too_large(plan, target))
+    return plan
+
+
+def _too_large(plan: Plan, target: Target) -> str:
+    needs, blocks, dsp = plan.cost.sites(target), plan.cost.blocks(target), plan.cost.dsp
+    return (f"about {needs:,} LUTs, {blocks} blocks of memory and {dsp} multipliers are needed for "
+            f"a frame every {plan.steps:,} cycles; {target.name} has {target.lut4:,} (of which "
+            f"{FULL:.0%} can be routed well), {target.bram} and {target.dsp}: ask for fewer frames "
+            "a second, or take a larger board")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A format that holds the weights of a layer, and what the layer would take in it."""
+
+    form: Form
+    fold: Fold
+    cycles: int
+    cost: Cost
+    taken: bool
+
+
+def choices(plan: Plan, node: Node, target: Target) -> list[Choice]:
+    """Return the formats that hold the weights of `node`, cheapest first.
+
+    Each is in its cheapest fold that is no slower than the plan, or else in its fastest.
+    """
+    if not isinstance(node.layer, Weighted):
+        return []
+    layer, xs = node.layer, [plan.types[i] for i in node.inputs]
+    prices, taken = Prices(), plan.folds[node.name]
+    found, cycles = [], {fold: layer.cycles(fold, *xs) for fold in layer.folds(*xs)}
+    for name, form in layer.forms.items():
+        needs = {fold: n for fold, n in cycles.items() if fold.format == name}
+        if not needs:
+            continue
+        wanted = max(plan.steps, min(needs.values()))
+        fold = taken if name == taken.format else min(
+            (f for f, n in needs.items() if wanted / HASTE <= n <= wanted),
+            key=lambda f: prices.weight(layer.cost(f, *xs), target))
+        found.append(Choice(form, fold, needs[fold], layer.cost(fold, *xs), fold == taken))
+    return sorted(found, key=lambda c: (not c.taken, prices.weight(c.cost, target)))
