@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bittern.gen.importers import qonnx
+from bittern.gen.importers import qonnx, tflite
 
 if TYPE_CHECKING:
     from bittern.gen.network import Network
@@ -25,7 +25,7 @@ class Importer(Protocol):
         """Import a file's content, or raise :exc:`ValueError`; `name` is for messages and files."""
 
 
-IMPORTERS: tuple[Importer, ...] = (qonnx,)
+IMPORTERS: tuple[Importer, ...] = (qonnx, tflite)
 
 
 def read(path: str | Path) -> Network:
