@@ -148,7 +148,8 @@ class RandomModel(Model):
         shape = (*self.sizes, self.channels) if last else (self.channels, *self.sizes)
         super().__init__(1, *shape, opset=int(rng.choice([11, 13])),
                          quantizers=int(rng.choice([1, 2])))
-        self.size, self.scale = 2.0, None
+        self.scale, self.bits = None, 0
+        self.calibration = self.draw(3)
         before = self.chance(0.5)
         if last and before:
             self.turn(first=True)
@@ -171,9 +172,16 @@ class RandomModel(Model):
         return np.round(self.rng.normal(size=(count, *self.shape[1:]), scale=64)).astype(
             np.float32) / 32
 
-    def step(self, bits):
-        """Return a scale for values of the current size."""
-        scale = 3 * self.size / 2**bits
+    def seen(self):
+        """Return what a few frames come to here, so that parameters can be of this size."""
+        if not any(n.op_type in QUANTIZERS and n.input[0] not in self.constants
+                   for n in self.nodes):
+            return self.draw(2)
+        return self.run(self.calibration)
+
+    def step(self, values, bits):
+        """Return a scale for values."""
+        scale = 4 * (values.std() or 1) / 2**bits
         if self.power:
             return 2.0**np.round(np.log2(scale))
         return float(np.float32(scale * self.rng.uniform(0.7, 1.4)))
@@ -182,22 +190,26 @@ class RandomModel(Model):
         return np.reshape(values, (1, -1, *(1 for _ in self.sizes)))
 
     def quantize(self, *, scale=None, plain=False):
-        rng = self.rng
-        bits, self.scale = int(rng.choice([1, 2, 2, 3, 3, 4, 4, 5, 6, 7, 8])), None
-        if scale is None and self.chance(0.12):
-            self.size = self.step(1)
-            return self("BipolarQuant", np.float32(self.size))
-        scale = scale or self.step(bits)
-        signed, zero = int(self.chance(0.6)), float(rng.integers(-2, 3)) * self.chance(0.4)
-        self.size = scale * 2**bits / 3
-        if bits > 1 and not plain and not zero:
-            self.scale = scale
+        """Quantize; `plain` with one scale and one zero point."""
+        rng, values, per_channel = self.rng, self.seen(), False
+        self.bits, self.scale = int(rng.choice([2, 2, 3, 3, 4, 4, 5, 6, 7, 8])), None
+        if scale is None and 0.1 < (values > 0).mean() < 0.9 and self.chance(0.2):
+            scale = self.step(values, 1)
+            return self.quant(scale, bits=1) if self.chance(0.3) else (
+                self("BipolarQuant", np.float32(scale)))
+        scale = scale or self.step(values, self.bits)
+        signed = int(self.chance(0.6))
+        zero = np.clip(np.round(-values.mean() / scale), -9999, 9999) + (0 if signed else
+                                                                     2**self.bits // 2)
+        if self.chance(0.6):
+            signed, zero = int((values < 0).any()), 0
         if not plain and self.power and self.chance(0.2):
-            scale, self.scale = self.column(scale * 2.0**rng.integers(0, 3, self.channels)), None
+            scale, per_channel = self.column(scale * 2.0**rng.integers(-1, 2, self.channels)), True
         if not plain and self.chance(0.1):
-            zero, self.scale = self.column(rng.integers(-2, 3, self.channels)), None
-        self.bits = bits
-        return self.quant(scale, zero, bits, signed, int(bits > 1 and self.chance(0.3)),
+            zero, per_channel = self.column(zero + rng.integers(-2, 3, self.channels)), True
+        if not per_channel and not zero:
+            self.scale = scale
+        return self.quant(scale, zero, self.bits, signed, int(self.chance(0.3)),
                           str(rng.choice(MODES)))
 
     def host(self):
@@ -209,14 +221,14 @@ class RandomModel(Model):
         elif kind == 2:
             self.conv()
         else:
-            self.window("MaxPool")
+            self.pooled("MaxPool")
 
     def turn(self, *, first):
         rank = len(self.sizes) + 2
         self("Transpose", perm=[0, rank - 1, *range(1, rank - 1)] if first else
              [0, *range(2, rank), 1])
 
-    def windows(self, *, same=False, dilated=True):
+    def window(self, *, same=False, dilated=True):
         """Return attributes of windows that fit, and the sizes they leave."""
         rng, n = self.rng, len(self.sizes)
         kernel = [int(min(k, s)) for k, s in zip(rng.integers(1, 4, n), self.sizes, strict=True)]
@@ -233,7 +245,7 @@ class RandomModel(Model):
         else:
             pads = [int(rng.integers(0, k)) * self.chance(0.7) for k in kernel * 2]
         if any(size + pads[i] + pads[n + i] < reach[i] for i, size in enumerate(self.sizes)):
-            return self.windows(same=same, dilated=dilated)
+            return self.window(same=same, dilated=dilated)
         sizes = [(size + pads[i] + pads[n + i] - reach[i]) // strides[i] + 1
                  for i, size in enumerate(self.sizes)]
         attributes = {"kernel_shape": kernel, "strides": strides, "pads": pads}
@@ -247,7 +259,7 @@ class RandomModel(Model):
         elif self.channels % 2 == 0 and (outputs or 2) % 2 == 0 and self.chance(0.3):
             group = 2
         outputs = outputs or group * per_group
-        attributes, sizes = self.windows(same=same)
+        attributes, sizes = self.window(same=same)
         shape = (outputs, self.channels // group, *attributes["kernel_shape"])
         values = rng.normal(size=shape)
         scale = float(2.0**-rng.integers(0, 3) if self.power else rng.uniform(0.2, 1))
@@ -275,18 +287,17 @@ class RandomModel(Model):
             self.turn(first=True)
         else:
             self("Conv", *operands, group=group, **attributes)
-        self.size *= np.mean(np.abs(scale)) * np.sqrt(values[0].size)
         self.channels, self.sizes = outputs, sizes
         return self
 
     def batch_norm(self):
         gain, bias, mean, variance = self.rng.normal(size=(4, self.channels))
-        self("BatchNormalization", gain, bias, mean * self.size,
-             self.size**2 * (np.abs(variance) + 0.1))
-        self.size = 2.0
+        values = self.seen()
+        self("BatchNormalization", gain, bias, values.mean() + mean * values.std(),
+             (values.var() or 1) * (np.abs(variance) + 0.1))
 
-    def window(self, op):
-        attributes, sizes = self.windows(dilated=op == "MaxPool")
+    def pooled(self, op):
+        attributes, sizes = self.window(dilated=op == "MaxPool")
         if op == "AveragePool":
             attributes["count_include_pad"] = int(self.rng.integers(2))
         elif "pads" in attributes and self.chance(0.2):
@@ -316,15 +327,15 @@ class RandomModel(Model):
         if self.chance(0.5):
             self("Relu")
         if self.chance(0.2):
-            self.window("MaxPool")
+            self.pooled("MaxPool")
         self.quantize()
 
     def pool(self):
-        self.window("MaxPool")
+        self.pooled("MaxPool")
 
     def average(self):
-        scale, bits = self.scale, getattr(self, "bits", 0)
-        kernel = int(np.prod(self.window("AveragePool")))
+        scale, bits = self.scale, self.bits
+        kernel = int(np.prod(self.pooled("AveragePool")))
         if scale and self.chance(0.5):
             self("Mul", np.float32(kernel))
             extra = int(kernel - 1).bit_length()
@@ -340,24 +351,23 @@ class RandomModel(Model):
             self.quantize()
 
     def residual(self):
-        scale = self.step(int(self.rng.integers(2, 9)))
+        scale = self.step(self.seen(), int(self.rng.integers(2, 9)))
         self.quantize(scale=scale, plain=True)
-        skip, size = self.last, self.size
+        skip = self.last
         self.conv(outputs=self.channels, same=True, bias=0)
         if not self.power or self.chance(0.7):
             factor = 2.0**self.rng.integers(-2, 3) if self.power else 1
             self.quantize(scale=scale * factor, plain=True)
         self("Add", skip)
-        self.size = max(self.size, size)
         if self.chance(0.5):
             self("Relu")
         self.quantize()
 
     def branches(self):
-        x, before, channels = self.last, self.size, self.channels
+        x, channels = self.last, self.channels
         names, total = [], 0
         for _ in range(self.rng.integers(2, 4)):
-            self.last, self.size, self.channels = x, before, channels
+            self.last, self.channels = x, channels
             if self.chance(0.8):
                 self.conv(outputs=int(self.rng.integers(1, 5)), same=True)
                 if self.chance(0.3):
@@ -383,7 +393,7 @@ class RandomModel(Model):
         n = len(self.sizes)
         pads = self.rng.integers(0, 3, 2 * n)
         if self.chance(0.2):
-            pads[self.rng.integers(2 * n)] = -1
+            pads[:n] = [-(size > 1) for size in self.sizes]
         self("Pad", np.array([0, 0, *pads[:n], 0, 0, *pads[n:]]), np.float32(0))
         self.sizes = [int(s + pads[i] + pads[n + i]) for i, s in enumerate(self.sizes)]
 
@@ -429,7 +439,6 @@ class RandomModel(Model):
                  np.round(rng.normal(size=outputs) * 8) / 8, transB=1)
         else:
             self("MatMul", self.weights(rng.normal(size=(inputs, outputs)), scale=scale))
-        self.size *= scale * np.sqrt(inputs)
         if not self.power or self.chance(0.5):
             self.quantize(plain=True)
         elif self.chance(0.3):

@@ -108,7 +108,7 @@ def test_batch_normalization_with_negative_gain_equals_the_reference():
 def test_decreasing_functions_after_anything_else_are_negated_by_a_layer():
     model = Model(1, 4).quant(0.25)("Mul", np.float32([1, -1, 2, -0.5])).quant(0.5, bits=3)
     network = model.check(frames(30, 4))
-    assert [n.name for n in network.graph.nodes] == ["Quant_2_negate", "Quant_2"]
+    assert [n.name for n in network.graph.nodes] == ["Quant_2_factors", "Quant_2"]
 
 
 def test_a_dense_layer_used_twice_is_negated_once():

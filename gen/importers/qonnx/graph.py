@@ -158,30 +158,38 @@ class Builder(builder.Builder):
             return x
         reach = max(-tensor.lo, tensor.hi) # the others see more integers, too, from now on
         sign = np.where(falls(-reach, reach), -1, 1)
-        by_element = self.spread(x, sign)
-        if (by_element != by_element[0]).any():
-            raise UnsupportedError("decreases for some elements of a channel only; accepted: for "
-                                   "all or for none")
-        edge = self.negate(x.edge, by_element[0], name)
+        edge = self.multiplied(x, sign, name)
         self.lattices[edge] = replace(x.lattice, scale=x.lattice.scale * sign,
                                       offset=x.lattice.offset * sign)
         return replace(x, edge=edge, run=lambda q: run(q * sign))
 
-    def negate(self, edge: str, sign: Ints, name: str) -> str:
-        """Return an edge like `edge` with some channels negated."""
-        node, shape = self.nodes.get(edge), self.types[edge].shape
+    def multiplied(self, x: Stream, factors: Ints, name: str) -> str:
+        """Return an edge like that of `x` with its integers multiplied by `factors`."""
+        by_element = self.spread(x, factors)
+        if (by_element != (by_channel := by_element[0])).any():
+            raise UnsupportedError("needs other factors for some elements of a channel; accepted: "
+                                   "the same for all of it")
+        node, shape = self.nodes.get(x.edge), self.types[x.edge].shape
         if node is not None and isinstance(node.layer, (Dense, Depthwise)):
-            layer = replace(node.layer, weights=frozen(node.layer.weights * sign[:, np.newaxis]),
-                            bias=frozen(node.layer.bias * sign))
-            return self.add(self.wishes[edge], layer, *node.inputs)
+            layer = replace(node.layer, bias=frozen(node.layer.bias * by_channel),
+                            weights=frozen(node.layer.weights * by_channel[:, np.newaxis]))
+            return self.add(self.wishes[x.edge], layer, *node.inputs)
+        zeros = frozen(0 * by_channel)
         if len(shape) == 3:
-            one = Patches(Axis(shape[0]), Axis(shape[1]))
-            return self.add(f"{name}_negate", Depthwise(one, frozen(sign[:, np.newaxis]),
-                                                        frozen(0 * sign)), edge)
-        if sign.size**2 > LARGEST:
-            raise UnsupportedError(f"decreases in {(sign < 0).sum()} channels; accepted: directly "
-                                   "after MatMul or Gemm")
-        return self.add(f"{name}_negate", Dense(frozen(np.diag(sign)), frozen(0 * sign)), edge)
+            each = Depthwise(Patches(Axis(shape[0]), Axis(shape[1])),
+                             frozen(by_channel[:, np.newaxis]), zeros)
+            return self.add(f"{name}_factors", each, x.edge)
+        if zeros.size**2 > LARGEST:
+            raise UnsupportedError(f"decreases in {(by_channel < 0).sum()} channels; accepted: "
+                                   "directly after MatMul or Gemm")
+        return self.add(f"{name}_factors", Dense(frozen(np.diag(by_channel)), zeros), x.edge)
+
+    def multiples(self, x: Stream, unit: float, name: str) -> Stream:
+        """Return an exact stream of the values of `x` with another scale, that divides its own."""
+        x = self.settled(x)
+        factors = np.rint(x.lattice.scale / unit).astype(np.int64)
+        return self.stream(self.multiplied(x, factors, name), x.places, Lattice(
+            np.full((1,) * factors.ndim, unit), x.lattice.step, x.lattice.offset * factors))
 
     def exact(self, x: Stream, name: str) -> Stream:
         """Return a stream of the values of `x` with nothing pending, or say that there is none."""
@@ -194,7 +202,7 @@ class Builder(builder.Builder):
                                    f"{x.functions} channels and is not quantized; accepted: Quant "
                                    "before it")
         values = x.run(q.reshape(-1, *(1 for _ in x.grain)) + np.zeros(x.grain, np.int64))
-        table = multiples(values, lattice.scale)
+        table = times(values, lattice.scale)
         if not np.array_equal(lattice(table), values):
             raise UnsupportedError("its input is not a multiple of the scale of the last "
                                    "quantizer; accepted: Quant before it")
@@ -208,7 +216,7 @@ class Builder(builder.Builder):
     def plain(self, x: Stream, name: str) -> Stream:
         """Return a stream whose integers are multiples of a scale; the values of `x` are."""
         scale = x.lattice.scale
-        edge, places = self.requantize(x, lambda v: multiples(v, scale), scale.shape,
+        edge, places = self.requantize(x, lambda v: times(v, scale), scale.shape,
                                        f"{name}_input")
         return self.stream(edge, places, Lattice.multiples(scale))
 
@@ -246,7 +254,7 @@ class Builder(builder.Builder):
         return self.stream(edge, x.places, lattice)
 
 
-def multiples(values: Array, scale: Array) -> Ints:
+def times(values: Array, scale: Array) -> Ints:
     """Return how many times `scale` values are."""
     return np.rint(values / scale).astype(np.int64)
 

@@ -274,10 +274,10 @@ class Interpreter:
         scales = np.stack(np.broadcast_arrays(a.lattice.scale, b.lattice.scale))
         pairs = np.unique(scales.reshape(2, -1), axis=1).T
         ratios = {tuple(np.rint(pair / common_unit(pair)).astype(int).tolist()) for pair in pairs}
-        if len(ratios) > 1:
-            raise UnsupportedError("adds quantized values whose scales differ by channel, and not "
-                                   f"by the same factor ({a.lattice} and {b.lattice}); accepted: "
-                                   "the same scales")
+        if len(ratios) > 1: # not the same in all channels
+            unit = common_unit(scales)
+            a, b = (self.builder.multiples(v, unit, o.name) for v in (a, b))
+            ratios = {(1, 1)}
         ((m, n),) = ratios
         for v in (x, y):
             self.took(v, f"folded into the input of {o.name}")

@@ -155,14 +155,13 @@ def by_channel(values: Array, rank: int) -> Array:
     return values.reshape(1, -1, *(1,) * (rank - 2))
 
 
-def even(x: Stream) -> Stream:
+def even(at: Interpreter, o: Operation, x: Stream) -> Stream:
     """Return `x` with one function for each channel."""
-    if x.is_exact:
-        scale, offset = (by_channel(v, len(x.shape)) for v in channels(x))
-        return points(x.edge, x.places, Lattice(scale, x.lattice.step, offset))
-    if prod(x.grain[2:]) > 1:
-        raise UnsupportedError("the function before it differs by row or column; accepted: Quant "
-                               "before it")
+    if x.is_exact or prod(x.grain[2:]) > 1:
+        exact = at.builder.exact(x, o.name)
+        at.took(x, f"folded into the input of {o.name}")
+        scale, offset = (by_channel(v, len(x.shape)) for v in channels(exact))
+        return points(exact.edge, exact.places, Lattice(scale, exact.lattice.step, offset))
     return x
 
 
@@ -275,7 +274,7 @@ def maximum(at: Interpreter, o: Operation, x: Value, kernel: tuple[int, ...]) ->
 
         return hosted(x, view, x.shape[1], run)
     bounded((*view.shape, x.shape[1]))
-    x = at.builder.rising(even(x), lambda v: v, o.name)
+    x = at.builder.rising(even(at, o, x), lambda v: v, o.name)
     edge = at.builder.arranged(x, map_of, o.name)
     layer = MaxPool(replace(view, fill=at.builder.types[edge].lo))
     at.rules[o.index] = "max pool"
@@ -400,16 +399,17 @@ def pad(at: Interpreter, o: Operation, x: Value, *operands: Value | None) -> Val
         filled = replace(view, fill=np.float32(fill)) # type: ignore[arg-type] # of floats
         return hosted(x, view, x.shape[1], lambda maps: next(filled.each_tap(maps)))
     bounded((*view.shape, x.shape[1]))
-    exact = even(at.builder.exact(x, o.name))
+    exact = at.builder.exact(x, o.name)
+    at.took(x, f"folded into the input of {o.name}")
     if view.is_filled:
         exact, number = at.builder.filled(exact, fill, o.name)
         view = replace(view, fill=number)
-    at.took(x, f"folded into the input of {o.name}")
     return moved(at, o, exact, view)
 
 
 def moved(at: Interpreter, o: Operation, x: Stream, view: Patches) -> Stream:
     """Return `x` on another map, with windows of one element."""
+    x = even(at, o, x)
     edge = at.builder.add(o.name, Window(view), at.builder.arranged(x, map_of, o.name))
     at.rules[o.index] = "window"
     return elsewhere(at, x, edge)
@@ -440,7 +440,7 @@ def resize(at: Interpreter, o: Operation, x: Value, *operands: Value | None) -> 
     view = patches([Axis(size, zoom=int(f)) for size, f in zip(sizes, factors[2:], strict=True)])
     if isinstance(x, Host):
         return hosted(x, view, x.shape[1], lambda maps: next(view.each_tap(maps)))
-    return moved(at, o, even(x), view)
+    return moved(at, o, x, view)
 
 
 def source(i: Ints, size: int, factor: int, coordinates: str, rounding: str) -> Array:
