@@ -17,6 +17,8 @@ RESULTS = Path(__file__).parent / "results"
 DIGITS = ROOT / "examples" / "digits"
 TFCS = ("tfc_w1a1", "tfc_w2a2")
 JETS = "jet_tagging_w6a6"
+TINY = ("mlperf_tiny_kws", "mlperf_tiny_ic", "mlperf_tiny_ad")
+SUFFIXES = (".onnx", ".tflite")
 
 
 def shared() -> Path:
@@ -28,11 +30,13 @@ def network(name: str) -> tuple[Path, Path] | None:
     """Return a network's model and data, or say that they are not there."""
     if name == "digits":
         return DIGITS / "digits.onnx", DIGITS / "test.npz"
-    files = shared() / "models" / f"{name}.onnx", shared() / "data" / f"{name}.npz"
-    if all(file.is_file() for file in files):
-        return files
+    data = shared() / "data" / f"{name}.npz"
+    for suffix in SUFFIXES:
+        model = shared() / "models" / f"{name}{suffix}"
+        if model.is_file() and data.is_file():
+            return model, data
     say(f"skipped {name}: neither beside the checkout nor in the folder BITTERN_SHARED names are "
-        f"models/{name}.onnx and data/{name}.npz")
+        f"models/{name}{' or '.join(SUFFIXES)} and data/{name}.npz")
     return None
 
 

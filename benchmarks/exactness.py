@@ -2,7 +2,7 @@
 
     python benchmarks/exactness.py [golden|rtl|netlist ...]
 
-`golden`: all 1000 inputs of each network, against what its reference runtime gave. `rtl`: the
+`golden`: all inputs of each network, against what its reference runtime gave. `rtl`: the
 Verilog in Verilator through cocotb, without and with random stalls. `netlist`: what synthesis made
 of the shipped network. Exit code 1 if any of them differs in a bit.
 """
@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import JETS, TFCS, bittern, network, save, say, versions
+from common import JETS, TFCS, TINY, bittern, network, save, say, versions
 
+from bittern import jobs
 from bittern.boards import board
 from bittern.boards.synthesis import netlist
 from bittern.console import show, table
@@ -36,6 +37,9 @@ PARTS = ("golden", "rtl", "netlist")
 RTL = {"tfc_w1a1": (100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
        "tfc_w2a2": (100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
        JETS: (200, ["--board", "ulx3s_85f"]),
+       "mlperf_tiny_kws": (20, ["--board", "ulx3s_85f", "--fps", "11700"]),
+       "mlperf_tiny_ic": (8, ["--board", "ulx3s_85f", "--fps", "2700"]),
+       "mlperf_tiny_ad": (20, ["--board", "ulx3s_85f", "--fps", "100000"]),
        "digits": (450, ["--board", "icebreaker"])}
 NETLIST_FRAMES = 64
 
@@ -65,8 +69,10 @@ def golden(name: str) -> dict[str, Any] | None:
     if (files := network(name)) is None:
         return None
     net, data = read(files[0]), np.load(files[1])
-    q = net.graph.golden(net.encode(data["x"]))
+    q = jobs.golden(net, net.encode(data["x"]), lambda *_: None)
     y, reference = net.decode(q), data["y"]
+    if reference.dtype.kind == "i":
+        return integers(y, data)
     softmax = name == JETS
     seen = ratios if softmax else (lambda v: v)
     scale, offset = lattice(net, seen)
@@ -88,6 +94,17 @@ def golden(name: str) -> dict[str, Any] | None:
         found["before_softmax"] = before_softmax(files[0], data["x"], q, net)
     found["exact"] = (found["integers_equal"] == found["integers"] and found["residual"] < 0.5
                       and found["top_1_equal"] == found["inputs"])
+    return found
+
+
+def integers(y: np.ndarray[Any, Any], data: Any) -> dict[str, Any]:
+    """Compare integers with those of the reference."""
+    reference = data["y"]
+    equal, top_1 = int((y == reference).sum()), y.argmax(1) == reference.argmax(1)
+    found = {"inputs": len(y), "integers": int(y.size), "integers_equal": equal, "residual": 0.0,
+             "top_1_equal": int(top_1.sum()), "compared": "outputs", "exact": equal == y.size}
+    if len(data.get("labels", ())) == len(y):
+        found["accuracy"] = float((y.argmax(1) == data["labels"]).mean())
     return found
 
 
@@ -156,7 +173,8 @@ def tell(results: dict[str, Any]) -> None:
                     "floats equal"),
                    [(name, r["inputs"], f"{r['integers_equal']:,} of {r['integers']:,}",
                      f"{r['residual']:.2g}", r["top_1_equal"],
-                     f"{r['floats_equal']:,} of {r['integers']:,}") for name, r in found.items()]))
+                     f"{r['floats_equal']:,} of {r['integers']:,}" if "floats_equal" in r else "")
+                    for name, r in found.items()]))
         for name, r in found.items():
             if isinstance(cut := r.get("before_softmax"), dict):
                 show(f"{name} before its softmax, executor: {cut['logits_equal']:,} of "
@@ -182,7 +200,7 @@ def main() -> None:
         parser.error(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
     results: dict[str, Any] = {}
     if "golden" in parts:
-        results["golden"] = {n: r for n in (*TFCS, JETS) if (r := golden(n))}
+        results["golden"] = {n: r for n in (*TFCS, JETS, *TINY) if (r := golden(n))}
     if "rtl" in parts:
         results["rtl"] = {n: r for n in RTL if (r := rtl(n))}
     if "netlist" in parts:

@@ -40,17 +40,18 @@ def of(count: int, total: int) -> str:
 
 def exactness(found: dict[str, Any]) -> Iterator[str]:
     """Yield what exactness.py found."""
-    yield "Golden model against the reference's own outputs, 1000 inputs each:\n\n"
-    yield table("network", "integers equal", "largest residual", "top-1 equal", "floats equal bit "
-                "for bit")
+    yield "Golden model against the reference's own outputs:\n\n"
+    yield table("network", "inputs", "integers equal", "largest residual", "top-1 equal",
+                "floats equal bit for bit")
     for name, r in found.get("golden", {}).items():
         cut = r.get("before_softmax")
         after = " after the softmax" if cut else ""
-        yield row(f"`{name}`{after}", of(r["integers_equal"], r["integers"]),
+        yield row(f"`{name}`{after}", r["inputs"], of(r["integers_equal"], r["integers"]),
                   f"{r['residual']:.1g}", of(r["top_1_equal"], r["inputs"]),
-                  of(r["floats_equal"], r["integers"]))
+                  of(r["floats_equal"], r["integers"]) if "floats_equal" in r else "int8")
         if isinstance(cut, dict):
-            yield row(f"`{name}` before it", of(cut["logits_equal"], cut["logits"]),
+            yield row(f"`{name}` before it", cut["inputs"],
+                      of(cut["logits_equal"], cut["logits"]),
                       f"{cut['residual']:.1g}", "", of(cut["logits_equal"], cut["logits"]))
     yield ("\nThe residual is what is left of a reference's float, over the scale of the output, "
            "beside our integer.\n\nHardware against the golden model, without stalls and with "
