@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from bittern.gen.importers import qonnx, tflite
+from bittern.gen.importers import onnx, qonnx, tflite
 
 if TYPE_CHECKING:
     from bittern.gen.network import Network
@@ -25,11 +25,11 @@ class Importer(Protocol):
         """Import a file's content, or raise :exc:`ValueError`; `name` is for messages and files."""
 
 
-IMPORTERS: tuple[Importer, ...] = (qonnx, tflite)
+IMPORTERS: tuple[Importer, ...] = (onnx, qonnx, tflite)
 
 
 def read(path: str | Path) -> Network:
-    """Read a model file; the importer is chosen by the file's suffix, else by its content.
+    """Read a model file; the importer is chosen by its content, else by its suffix.
 
     Raises
     ------
@@ -48,8 +48,10 @@ def read(path: str | Path) -> Network:
         raise ValueError(f"cannot read {path}: {getattr(error, 'strerror', error)}") from None
     if not data:
         raise ValueError(f"{path} is empty, not a model")
-    for importer in IMPORTERS:
-        if path.suffix.lower() in importer.SUFFIXES or importer.recognizes(data):
-            return importer.read(data, path.stem)
-    suffixes = ", ".join(suffix for importer in IMPORTERS for suffix in importer.SUFFIXES)
+    suffix = path.suffix.lower()
+    found = [i for i in IMPORTERS if i.recognizes(data)] or [
+        i for i in IMPORTERS if suffix in i.SUFFIXES]
+    if found:
+        return found[0].read(data, path.stem)
+    suffixes = ", ".join(sorted({suffix for i in IMPORTERS for suffix in i.SUFFIXES}))
     raise ValueError(f"{path} is not a model that can be imported: these are ({suffixes})")

@@ -15,7 +15,7 @@ from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 from bittern.gen.importers.errors import LARGEST, MalformedError, UnsupportedError
 
-__all__ = ["Array", "Content", "Operation", "parse", "recognizes"]
+__all__ = ["QUANTIZED", "Array", "Content", "Operation", "operators", "parse", "recognizes"]
 
 Array: TypeAlias = NDArray[Any]
 
@@ -59,6 +59,7 @@ class Content:
     name: str
     input: str
     shape: tuple[int, ...]
+    dtype: np.dtype[Any]
     output: str
     constants: dict[str, Array]
     operations: tuple[Operation, ...]
@@ -66,14 +67,22 @@ class Content:
 
 def recognizes(data: bytes) -> bool:
     """Return whether `data` is an ONNX model."""
+    return bool(operators(data))
+
+
+def operators(data: bytes) -> list[tuple[str, str]]:
+    """Return domain and name of the operator of each node, or nothing if this is no ONNX model."""
     try:
-        return bool(ModelProto.FromString(data).graph.node)
+        return [(node.domain, node.op_type) for node in ModelProto.FromString(data).graph.node]
     except DecodeError:
-        return False
+        return []
 
 
-def parse(data: bytes, name: str) -> Content:
-    """Return the content of an ONNX file, or raise :exc:`ValueError`."""
+def parse(data: bytes, name: str, inputs_of: tuple[int, ...] = (TensorProto.FLOAT,)) -> Content:
+    """Return the content of an ONNX file, or raise :exc:`ValueError`.
+
+    The input is to have one of the types `inputs_of`.
+    """
     try:
         model = ModelProto.FromString(data)
     except DecodeError:
@@ -102,7 +111,9 @@ def parse(data: bytes, name: str) -> Content:
             clean = f"{clean}_{index}"
         names.add(clean)
         operations.append(operation(node, index, clean, opsets))
-    return Content(name, inputs[0].name, input_shape(inputs[0]), graph.output[0].name, constants,
+    shape = input_shape(inputs[0], inputs_of)
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type))
+    return Content(name, inputs[0].name, shape, dtype, graph.output[0].name, constants,
                    tuple(operations))
 
 
@@ -158,13 +169,14 @@ def to_array(tensor: TensorProto, what: str) -> Array:
     return array
 
 
-def input_shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+def input_shape(value: onnx.ValueInfoProto, accepted: tuple[int, ...]) -> tuple[int, ...]:
     """Return the declared shape of the input, batch axis included."""
     tensor = value.type.tensor_type
-    if tensor.elem_type != TensorProto.FLOAT:
+    if tensor.elem_type not in accepted:
         kinds = {v: k for k, v in TensorProto.DataType.items()}
         raise MalformedError(f"input {value.name!r} has type "
-                             f"{kinds.get(tensor.elem_type, 'UNDEFINED')}; accepted: FLOAT")
+                             f"{kinds.get(tensor.elem_type, 'UNDEFINED')}; accepted: "
+                             f"{', '.join(kinds[kind] for kind in accepted)}")
     words = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param or "?"
              for d in tensor.shape.dim]
     shape = tuple(d.dim_value for d in tensor.shape.dim)
