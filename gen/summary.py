@@ -9,6 +9,7 @@ from bittern.gen.layers import Requantize
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.search import choices
 from bittern.gen.timing import Steps
+from bittern.hw.quotient import Quotient
 from bittern.hw.scale import Scale
 from bittern.hw.thresholds import Thresholds
 
@@ -74,6 +75,10 @@ def _how(layer: Layer, fold: Fold) -> str:
                 return f"shift by {spec.shift}"
             bits = int(spec.multiplier.max()).bit_length()
             return f"multiply by {bits} bits, shift by {spec.shift}{each}"
+        case Requantize(spec=Quotient() as spec):
+            each = " per channel" if spec.channels > 1 else ""
+            how = f"divide by {spec.words[0].width} bits{each}"
+            return f"{how}, {spec.bits} cycles" if fold.format else how
     return ""
 
 

@@ -4,10 +4,12 @@ import pytest
 from amaranth import Signal, signed, unsigned
 
 from bittern.hw.partial_sums import ChunkedSum, bounds, chunk_bounds
+from bittern.hw.quotient import Quotient
 from bittern.hw.requant import Fold, Requantizer
 from bittern.hw.rounding import Rounding
 from bittern.hw.saturation import limits
 from bittern.hw.scale import Scale
+from bittern.hw.serial_quotient import SerialQuotient
 from bittern.hw.stochastic import LFSR, StochasticRounder
 from bittern.hw.table import Table
 from bittern.hw.threshold_search import ThresholdSearch
@@ -65,6 +67,69 @@ def test_scale(rounding, channels, top, shift, pe):
         bias = rng.integers(-30, 30, channels) if channels > 1 or top > 1 else np.array([0])
         check(Scale(multiplier, bias, shift, lo, hi, rounding), -33, 40, 5, pe, seed)
         check(Scale(multiplier, bias, shift, lo, hi, rounding), 0, 31, 5, pe, seed)
+
+
+def quotients(channels, sides, seed):
+    """Quotients of all kinds: with a fraction only or more, of full range or not, of any sign."""
+    rng = np.random.default_rng(seed)
+    for k, (lo, hi) in enumerate([(-8, 7), (0, 7), (-3, 4), (0, 20), (-1, 0), (0, 1)]):
+        shift = int(rng.integers(0, 4))
+        divisor = rng.integers(1, rng.choice([4, 60, 500]), channels)
+        least, end = (0, 1 << shift) if (k + seed) % 2 else (-90, 90)
+        yield Quotient(divisor, rng.integers(least, end, (channels, sides)), shift, lo, hi,
+                       int(rng.integers(-9, 9)))
+
+
+@pytest.mark.parametrize("pe", [1, 2])
+@pytest.mark.parametrize(("channels", "sides"), [(1, 1), (1, 2), (3, 1), (3, 2)])
+def test_quotient(channels, sides, pe):
+    for spec in quotients(channels, sides, seed=10 * channels + sides):
+        check(spec, -20, 23, 3, pe, seed=pe)
+        check(spec, 0, 15, 3, pe, seed=pe)
+
+
+@pytest.mark.parametrize("pe", [1, 2])
+@pytest.mark.parametrize(("channels", "sides"), [(1, 1), (1, 2), (3, 1), (3, 2)])
+def test_quotient_by_digits(channels, sides, pe):
+    for spec in quotients(channels, sides, seed=10 * channels + sides):
+        if spec.bits > 1:
+            check_serial(spec, -20, 23, 3, pe)
+            check_serial(spec, 0, 15, 3, pe)
+            check_serial(spec, 3, 3, 3, pe)
+
+
+def check_serial(spec, lo, hi, features, pe):
+    dut = SerialQuotient(spec, lo=lo, hi=hi, features=features, pe=pe)
+    folds = dut.fold.folds
+    acc = np.stack([np.roll(np.arange(lo, hi + 1), c) for c in range(features)], axis=1)
+    padded = np.full((len(acc), folds * pe), lo)
+    padded[:, :features] = acc
+    sent = padded.reshape(-1, pe).tolist()
+    run = run_stream(dut, sent, outputs=len(sent), seed=pe, stall=0.3)
+    assert np.array_equal(np.array(run.outputs).reshape(len(acc), -1)[:, :features], spec(acc))
+    run = run_stream(dut, sent[:5], outputs=len(sent[:5]), seed=pe, stall=0)
+    latency, interval = dut.latency_of(spec, folds), dut.interval_of(spec)
+    assert run.stamps == [latency + k * interval for k in range(len(sent[:5]))]
+
+
+def test_a_quotient_of_wide_accumulators():
+    rng = np.random.default_rng(0)
+    lo, hi = -(1 << 21), (1 << 21) - 1
+    spec = Quotient(rng.integers(1 << 22, 1 << 24, 4), rng.integers(-1 << 23, 1 << 23, (4, 2)), 8,
+                    -128, 127)
+    near = rng.integers(-1 << 16, 1 << 16, (300, 4))
+    acc = np.concatenate([near, rng.integers(lo, hi + 1, (100, 4)), np.full((1, 4), lo),
+                          np.full((1, 4), hi)])
+    for dut in (Requantizer(spec, lo=lo, hi=hi, features=4, pe=2),
+                SerialQuotient(spec, lo=lo, hi=hi, features=4, pe=2)):
+        run = run_stream(dut, acc.reshape(-1, 2).tolist(), outputs=2 * len(acc), seed=0, stall=0)
+        assert np.array_equal(np.array(run.outputs).reshape(-1, 4), spec(acc))
+
+
+@pytest.mark.parametrize(("divisor", "bias"), [([1, 2], [[0]]), ([0], [[0]]), ([3], [[0, 0, 0]])])
+def test_quotients_have_positive_divisors_and_biases_of_each(divisor, bias):
+    with pytest.raises(ValueError, match="divisor"):
+        Quotient(np.array(divisor), np.array(bias), 0, 0, 7)
 
 
 @pytest.mark.parametrize(("lo", "hi"), [(-20, 19), (0, 15), (-8, 7), (3, 40)])

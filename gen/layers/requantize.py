@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from bittern.gen.cost import Cost, rom_lut
+from bittern.gen.folds import any_lanes, dividing_lanes
 from bittern.gen.ir import Fold, Layer, Tensor
 from bittern.gen.timing import Steps
 from bittern.hw.pipeline import BLOCK
+from bittern.hw.quotient import Quotient
 from bittern.hw.requant import Requant, Requantizer
 from bittern.hw.scale import Rounding, Scale
+from bittern.hw.serial_quotient import SerialQuotient
 from bittern.hw.stream import transfers
+from bittern.hw.table import Table
 from bittern.hw.thresholds import Thresholds
 
 if TYPE_CHECKING:
     from bittern.hw.ints import Ints
 
-__all__ = ["Requantize"]
+__all__ = ["SERIAL", "Requantize"]
 
 FACTOR = 16
 """Bits of a factor that every multiplier takes."""
+SHALLOW = 8
+"""Words of a table whose bits are mostly parts of functions behind it."""
+SERIAL = "serial"
+"""Format of the folds in which a digit of each quotient is found in a cycle."""
 
 
 def table(depth: int, width: int) -> Cost:
-    """Estimate a table: a block of memory, or LUTs if it is small."""
+    """Estimate a table: a block of memory, LUTs if it is small, hardly any if it is shallow."""
     if depth * width >= BLOCK:
         return Cost(memories=((depth, width),))
-    return Cost(rom_lut(depth, width))
+    return Cost(rom_lut(depth, width) if depth > SHALLOW else 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,30 +55,53 @@ class Requantize(Layer):
 
     def golden(self, *xs: Ints) -> Ints:
         (x,) = xs
-        if self.spec.channels == x.shape[-1]:
+        if self.spec.channels in (1, x.shape[-1]):
             return self.spec(x)
         return self.spec(x.reshape(len(x), -1)).reshape(x.shape)
 
-    def folds(self, *xs: Tensor) -> list[Fold]:
-        n = xs[0].size
-        return [Fold(k, k) for k in sorted({transfers(n, transfers(n, k))
-                                            for k in range(1, n + 1)})]
+    def _period(self, x: Tensor) -> int:
+        """Return after how many elements functions repeat."""
+        return x.size if self.spec.channels == x.size else x.channels
 
-    def build(self, fold: Fold, *xs: Tensor) -> Requantizer:
+    def folds(self, *xs: Tensor) -> list[Fold]:
         (x,) = xs
-        return Requantizer(self.spec, lo=x.lo, hi=x.hi, features=x.size, pe=fold.pe)
+        # a table has a word for each transfer, also where functions differ between vectors
+        found = (any_lanes if self._period(x) == x.channels else dividing_lanes)(x.channels)
+        if isinstance(self.spec, Quotient) and self.spec.bits > 1:
+            found += [replace(fold, format=SERIAL) for fold in found]
+        return found
+
+    def build(self, fold: Fold, *xs: Tensor) -> Requantizer | SerialQuotient:
+        (x,) = xs
+        bounds = {"lo": x.lo, "hi": x.hi, "features": self._period(x), "pe": fold.pe}
+        if isinstance(self.spec, Quotient) and fold.format == SERIAL:
+            return SerialQuotient(self.spec, **bounds)
+        return Requantizer(self.spec, **bounds)
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
-        return transfers(xs[0].size, fold.pe)
+        (x,) = xs
+        return x.vectors * len(self.timing(fold, x).takes)
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
-        folds = transfers(xs[0].size, fold.pe)
-        return Steps((True,) * folds, (True,) * folds, self.spec.latency(folds))
+        (x,) = xs
+        spec, count = self.spec, transfers(x.channels, fold.pe)
+        folds = transfers(self._period(x), fold.pe)
+        if isinstance(spec, Quotient) and fold.format == SERIAL:
+            rest = (False,) * (spec.bits - 1)
+            return Steps((True, *rest) * count, (*rest, True) * count,
+                         SerialQuotient.latency_of(spec, folds) - len(rest))
+        return Steps((True,) * count, (True,) * count, spec.latency(folds))
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         (x,) = xs
         spec, width = self.spec, x.element.width
-        folds = transfers(x.size, fold.pe) if spec.channels > 1 else 1
+        folds = transfers(self._period(x), fold.pe) if spec.channels > 1 else 1
+        if isinstance(spec, Quotient):
+            return (_serial_cost if fold.format == SERIAL else _quotient_cost)(
+                spec, width, folds, fold.pe)
+        if isinstance(spec, Table):
+            one = table(folds << width, self.infer(x).element.width)
+            return sum([one] * fold.pe, Cost())
         delayed = fold.pe * width * spec.latency(folds)
         if isinstance(spec, Thresholds):
             if spec.is_sign:
@@ -95,5 +126,39 @@ class Requantize(Layer):
                  Thresholds(np.zeros((1, 1), dtype=np.int64), 0),
                  Scale(rng.integers(1, 9, 5), rng.integers(-9, 9, 5), 4, -3, 4),
                  Scale(np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64), 2, 0, 7,
-                       Rounding.HALF_EVEN)]
-        return [(cls(spec), (x,)) for spec in specs]
+                       Rounding.HALF_EVEN),
+                 Quotient(rng.integers(9, 40, 5), rng.integers(-20, 20, (5, 2)), 1, -4, 3, -5),
+                 Quotient(rng.integers(9, 40, 5), rng.integers(0, 4, (5, 1)), 2, 0, 6),
+                 Table(rng.integers(-3, 9, (5, 41)), -20)]
+        maps = Tensor((2, 3, 4), -20, 20)
+        return [*((cls(spec), (x,)) for spec in specs),
+                (cls(Thresholds(np.sort(rng.integers(-22, 22, (24, 3)), axis=1), -1)), (maps,)),
+                (cls(Quotient(rng.integers(9, 40, 4), rng.integers(0, 4, (4, 1)), 2, -8, 7)),
+                 (maps,)),
+                (cls(Quotient(rng.integers(9, 40, 24), rng.integers(-9, 9, (24, 1)), 0, 0, 3)),
+                 (maps,)),
+                (cls(Table(rng.integers(-3, 9, (1, 41)), -20)), (maps,))]
+
+
+def _quotient_cost(spec: Quotient, width: int, folds: int, pe: int) -> Cost:
+    """Estimate dividers, with so many words in the table of each, for accumulators of `width`."""
+    divisor, bias = (shape.width for shape in spec.words)
+    digits, read = spec.bits - 1, folds > 1
+    lut = digits * (divisor + 5) + spec.adds * (width + 1) + 16
+    # what passes through all digits: the divisor, if it is not constant, and digits
+    passed = digits * (read * divisor + spec.bits // 2)
+    held = read * (2 * width + divisor + bias)
+    ff = held + passed + digits * (divisor + 4) + spec.adds * (width + spec.shift)
+    return sum([table(folds * spec.bias.shape[1], divisor + bias) if read else Cost(),
+                Cost(lut, ff, bare=held + passed)] * pe, Cost())
+
+
+def _serial_cost(spec: Quotient, width: int, folds: int, pe: int) -> Cost:
+    """Estimate dividers of a digit a cycle."""
+    divisor, bias = (shape.width for shape in spec.words)
+    read, kept = folds > 1, min(divisor - spec.shift + 2, width)
+    lut = 2 * divisor + 3 if read else 3 * divisor // 2
+    held = kept * (1 + read) + read * divisor
+    lane = Cost(lut, held + divisor + 3 + spec.bits, bare=held)
+    words = table(2 * folds * spec.bias.shape[1], max(divisor, bias) + 1) if read else Cost()
+    return sum([lane, words] * pe, Cost(16, 12))

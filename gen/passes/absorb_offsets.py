@@ -9,6 +9,7 @@ import numpy as np
 
 from bittern.gen.layers.requantize import Requantize
 from bittern.gen.layers.weighted import Weighted
+from bittern.hw.quotient import Quotient
 from bittern.hw.scale import Scale
 from bittern.hw.thresholds import Thresholds
 
@@ -42,7 +43,7 @@ def absorb_offsets(graph: Graph) -> Graph:
 
 
 def _split(spec: Requant) -> tuple[Ints, Requant] | None:
-    """Return what to add to accumulators, and the function of that: one for all channels."""
+    """Return what to add to accumulators, and the function of that, as far as it adds nothing."""
     if isinstance(spec, Thresholds):
         first = spec.values[:, :1]
         rest = spec.values - first
@@ -51,4 +52,7 @@ def _split(spec: Requant) -> tuple[Ints, Requant] | None:
     if isinstance(spec, Scale) and not spec.multiplies:
         return spec.bias, replace(spec, multiplier=np.ones(1, dtype=np.int64),
                                   bias=np.zeros(1, dtype=np.int64))
+    if isinstance(spec, Quotient) and spec.adds and not spec.is_kinked:
+        whole = spec.bias >> spec.shift
+        return whole[:, 0], replace(spec, bias=spec.bias - (whole << spec.shift))
     return None

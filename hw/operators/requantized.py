@@ -15,6 +15,7 @@ from bittern.hw.lookup import lookup_lut4
 from bittern.hw.operators.clip import Clip
 from bittern.hw.operators.operator import Operator
 from bittern.hw.operators.round_shift import RoundShift
+from bittern.hw.quotient import Quotient
 from bittern.hw.requant import Fold, Requant
 from bittern.hw.rounding import Rounding
 from bittern.hw.saturation import limits
@@ -93,6 +94,10 @@ class Requantized(Operator):
             clip = Clip.to(left, result).lut4(family)
             product = width * (int(spec.multiplier.max()).bit_count() - 1)
             return left.width + spec.shift / 3 + clip + product
+        if isinstance(spec, Quotient):
+            # of constant divisors
+            d_width = spec.words[0].width
+            return (spec.bits - 1) * (d_width + 3) + spec.adds * width + 2 * spec.bits
         least, greatest = limits(self.shape)
         words = self(np.arange(least, greatest + 1))[0]
         return lookup_lut4(words.tolist(), result.width, width)
@@ -130,6 +135,9 @@ def _examples() -> list[tuple[Requant, Shape]]:
         (scale(1, 0, 4, -8, 7), signed(10)),
         (scale(1, 9, 4, 0, 15, rounding=Rounding.HALF_EVEN), signed(10)),
         *((scale(37, -40, 6, -8, 7, rounding=rounding), signed(8)) for rounding in Rounding),
+        (Quotient(np.array([77]), np.array([[3]]), 2, -8, 7), signed(8)),
+        (Quotient(np.array([301]), np.array([[-90, -30]]), 3, 0, 20, -6), signed(7)),
+        (Quotient(np.array([5]), np.array([[-9]]), 0, -2, 1), unsigned(6)),
         (Table(rng.integers(-8, 8, (1, 32)), -16), signed(5)),
         (Table(rng.integers(0, 9, (1, 64)), 0), unsigned(6)),
     ]
@@ -143,5 +151,6 @@ def _points() -> list[tuple[Requant, Shape]]:
            signed(16)) for bits in (1, 2, 4, 6)),
         (Scale(np.array([1]), np.array([0]), 12, -128, 127, Rounding.HALF_EVEN), signed(24)),
         (Scale(np.array([181]), np.array([0]), 16, -128, 127, Rounding.HALF_UP), signed(24)),
+        (Quotient(np.array([11_184_811]), np.array([[85]]), 7, -128, 127), signed(24)),
         (Table(rng.integers(-128, 128, (1, 256)), -128), signed(8)),
     ]
