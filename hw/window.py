@@ -218,33 +218,39 @@ class WindowReader(wiring.Component):
         return m
 
     def _hold(self, m: Module, came: Value, went: Value) -> tuple[Value, Value]:
-        """Count rows; return whether one has room, and whether all that windows see are there."""
-        needs, frees, kept = self.rows.needs, self.rows.frees, self.rows.kept
-        before = np.append(0, frees[:-1])
-        held, need, free = (Signal(range(kept + 1), name=name)
-                            for name in ("held", "need", "free"))
-        width = len(held)
-        words = [int(n) | int(f) << width for n, f in zip(needs - before, frees - before,
-                                                          strict=True)]
-        word: Value = Const(words[0], 2 * width)
+        """Count rows; return whether one has room, and whether all that windows see are there.
+
+        Both are registers: what becomes of them is worked out for each case before it is known.
+        """
+        needs, kept = self.rows.needs, self.rows.kept
+        before = np.append(0, self.rows.frees)
+        held = Signal(range(kept + 1))
+        need, free, after = (Signal(held.shape(), name=name) for name in ("need", "free", "after"))
+        width, rows = len(held), len(needs)
+        following = np.append(needs[1:] - before[1:-1], needs[0])
+        words = [int(n) | int(f) << width | int(k) << 2 * width for n, f, k in zip(
+            needs - before[:-1], np.diff(before), following, strict=True)]
+        word: Value = Const(words[0], 3 * width)
+        primed: Value = Const(1)
         if len(set(words)) > 1:
             m.submodules.rows = rom = memory.Memory( # type: ignore[var-annotated]
-                shape=unsigned(2 * width), depth=len(words), init=words,
-                attrs={"rom_style": "block" if 2 * width * len(words) >= BLOCK else "logic"})
-            at, following = Signal(range(len(words))), Signal(range(len(words)))
-            port, first = rom.read_port(), Signal(init=1)
-            m.d.comb += [following.eq(Mux(at == len(words) - 1, 0, at + 1)),
-                         port.addr.eq(Mux(went, following, at)), port.en.eq(went | first)]
-            m.d.sync += first.eq(0)
-            with m.If(went):
-                m.d.sync += at.eq(following)
+                shape=unsigned(3 * width), depth=rows, init=words, attrs={
+                    "rom_style": "block" if 3 * width * rows >= BLOCK else "logic"})
+            port, at, primed = rom.read_port(), Signal(range(rows)), Signal(name="primed")
+            m.d.comb += [port.addr.eq(at), port.en.eq(went | ~primed)]
+            m.d.sync += primed.eq(1)
+            with m.If(port.en):
+                m.d.sync += at.eq(Mux(at == rows - 1, 0, at + 1))
             word = port.data
-            ready_once = ~first
-        else:
-            ready_once = Const(1)
-        m.d.comb += Cat(need, free).eq(word)
+        room, ready = Signal(init=1), Signal()
+        m.d.comb += Cat(need, free, after).eq(word)
         m.d.sync += held.eq(held + came - Mux(went, free, 0))
-        return held != kept, ready_once & (held >= need)
+        for rows_came in (0, 1):
+            with m.If(came == rows_came):
+                left, now = held + rows_came - free, held + rows_came
+                m.d.sync += [room.eq(Mux(went, left != kept, now != kept)),
+                             ready.eq(primed & Mux(went, left >= after, now >= need))]
+        return room, ready
 
     def _write(self, m: Module, write: memory.WritePort, came: Value, room: Value) -> None:
         """Write the map, row by row."""
@@ -269,11 +275,13 @@ class WindowReader(wiring.Component):
         goes, wraps, at, ends = {}, {}, {}, {}
         for name, count in counts:
             at[name] = Signal(range(count), name=f"{name}_count")
-            ends[name] = at[name] == count - 1 if count > 1 else Const(1)
+            ends[name] = Signal(init=count == 1, name=f"{name}_ends") # a register: all wait for it
             goes[name], wraps[name] = Signal(name=f"{name}_goes"), Signal(name=f"{name}_wraps")
             m.d.comb += [goes[name].eq(advances), wraps[name].eq(goes[name] & ends[name])]
-            with m.If(goes[name]):
-                m.d.sync += at[name].eq(Mux(ends[name], 0, at[name] + 1))
+            if count > 1:
+                with m.If(goes[name]):
+                    m.d.sync += [at[name].eq(Mux(ends[name], 0, at[name] + 1)),
+                                 ends[name].eq(~ends[name] & (at[name] == count - 2))]
             advances = wraps[name]
         gives = ends["across"] & ends["down"] if self.by_channel else Const(1)
         m.d.comb += [step.eq(ready & (self.may | ~gives)), went.eq(wraps["column"]),
