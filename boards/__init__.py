@@ -1,12 +1,19 @@
 """Where it runs."""
 
-from bittern.boards import icebreaker, tang_nano_9k, tang_primer_20k, ulx3s
+from bittern.boards import (
+    icebreaker,
+    tang_nano_9k,
+    tang_primer_20k,
+    ulx3s,
+    ulx3s_25f,
+    ulx3s_45f,
+)
 from bittern.boards.board import Board
 
 __all__ = ["BOARDS", "board"]
 
 BOARDS: tuple[Board, ...] = (icebreaker.BOARD, tang_nano_9k.BOARD, tang_primer_20k.BOARD,
-                            ulx3s.BOARD)
+                            ulx3s_25f.BOARD, ulx3s_45f.BOARD, ulx3s.BOARD)
 """The boards that designs can be built for."""
 
 

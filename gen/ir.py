@@ -116,6 +116,10 @@ class Layer(ABC):
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         """Estimate the resources of `build`."""
 
+    def at_once(self, fold: Fold, *xs: Tensor) -> int: # noqa: ARG002
+        """Return the transfers that come at the end of a frame, where they are to be queued."""
+        return 0
+
     @classmethod
     @abstractmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
@@ -155,19 +159,19 @@ class Graph:
                 raise ValueError(f"layer {node.name!r}: {error}") from error
         return edges
 
-    def trace(self, x: Ints) -> dict[str, Ints]:
-        """Run the golden model on a batch; return every edge, checked against its type."""
+    def golden(self, x: Ints) -> Ints:
+        """Run the golden model on a batch ``(frames, *input.shape)``; edges keep to their types."""
         types = self.types()
         types[INPUT].check(x)
         edges = {INPUT: x}
+        last = {edge: node.name for node in self.nodes for edge in node.inputs}
         for node in self.nodes:
             edges[node.name] = node.layer.golden(*(edges[i] for i in node.inputs))
             types[node.name].check(edges[node.name])
-        return edges
-
-    def golden(self, x: Ints) -> Ints:
-        """Run the golden model on a batch ``(frames, *input.shape)``."""
-        return self.trace(x)[self.output]
+            for edge in set(node.inputs):
+                if last[edge] == node.name: # maps of many frames are large
+                    del edges[edge]
+        return edges[self.output]
 
     def consumers(self, edge: str) -> list[Node]:
         """Return the nodes that read `edge`."""

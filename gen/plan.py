@@ -143,10 +143,14 @@ class Plan:
                     source = add(_queue(name, node.name, xs[k], fold.simd, depth), source)
                 sources.append(source)
             timing = node.layer.timing(fold, *xs)
-            publish(node.name, add(Placed(
+            source = add(Placed(
                 node.name, node.name, partial(node.layer.build, fold, *xs),
                 timing if timing.latency else None, node.layer.cycles(fold, *xs), (),
-                node.layer.cost(fold, *xs)), *sources))
+                node.layer.cost(fold, *xs)), *sources)
+            if (depth := node.layer.at_once(fold, *xs)) > 1:
+                source = add(_queue(f"{node.name}_o", node.name, self.types[node.name], fold.pe,
+                                    depth), source)
+            publish(node.name, source)
         return cells
 
     @cached_property

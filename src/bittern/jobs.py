@@ -53,8 +53,8 @@ NO_BOARD = replace(board_named("ulx3s_85f").target(100), name="no board")
 
 TESTBENCH_FRAMES = 16
 TESTBENCH_SEED = 1
-BATCH = 1000
-"""Frames that the golden model computes at a time."""
+BATCH, BATCH_ELEMENTS = 1000, 2**23
+"""Frames, and elements of the largest tensor, that the golden model computes at a time."""
 UART_TOLERANCE = 0.02
 
 
@@ -132,9 +132,11 @@ def accuracy(network: Network, y: Ints, data: Data) -> float | None:
 def golden(network: Network, x: Ints, tell: Tell) -> Ints:
     """Run the golden model."""
     parts = []
-    for start in range(0, len(x), BATCH):
+    largest = max(tensor.size for tensor in network.graph.types().values())
+    batch = max(1, min(BATCH, BATCH_ELEMENTS // largest))
+    for start in range(0, len(x), batch):
         tell("golden model", start / len(x))
-        parts.append(network.graph.golden(x[start:start + BATCH]))
+        parts.append(network.graph.golden(x[start:start + batch]))
     return np.concatenate(parts)
 
 
