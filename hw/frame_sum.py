@@ -98,4 +98,5 @@ class FrameSum(wiring.Component):
             m.d.sync += [q.eq(place) for place, q in pairwise([at, *places])]
         m.d.comb += [read.en.eq(take), read.addr.eq(at), write.en.eq(take),
                      write.addr.eq(places[-1]), write.data.eq(total)]
-        return read.data
+        data: Value = read.data
+        return data

@@ -50,6 +50,20 @@ class Stages:
         self.latency += 1
         self.ff += sum(len(v) for v in values)
 
+    def beside(self) -> Stages:
+        """Return stages that begin here, for what goes on beside the rest."""
+        return Stages(self.m, self.enable)
+
+    def parallel(self, paths: Sequence[Callable[[Stages], Value]], name: str) -> list[Value]:
+        """Return the results of datapaths side by side, all of the same number of levels."""
+        stages = [self.beside() for _ in paths]
+        results = [path(own) for path, own in zip(paths, stages, strict=True)]
+        (levels,) = {own.latency for own in stages}
+        for _ in range(levels):
+            self.stage([], name)
+        self.ff += sum(own.ff for own in stages)
+        return results
+
     def fence(self, value: Value, name: str) -> Value:
         """Return `value` such that Yosys does not merge its adder with those behind it.
 
@@ -75,6 +89,9 @@ class Stages:
 
 class Wires(Stages):
     """Stages without registers: the function of a datapath alone, for proofs."""
+
+    def beside(self) -> Wires:
+        return Wires(self.m)
 
     def stage(self, values: Sequence[Value], name: str) -> list[Value]:
         # signals: what reads a level reads them, and not copies of all that leads to it

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from amaranth import Cat, Module, Mux, Signal, signed, unsigned
+from amaranth import Cat, Module, Mux, Shape, Signal, signed, unsigned
 from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from bittern.hw.comparison import below
 from bittern.hw.ints import Ints
 from bittern.hw.rounding import Rounding, round_shift
+from bittern.hw.saturation import limits
+from bittern.hw.stream import lanes
 
 if TYPE_CHECKING:
     from amaranth.hdl import ValueLike
 
-__all__ = ["Softmax", "SoftmaxSpec"]
+__all__ = ["FEATURES", "PERIOD", "Softmax", "SoftmaxSpec"]
 
 ONE = (1 << 31) - 1
 THIRD = 715827883
@@ -30,6 +32,15 @@ A, B = 1515870810, 1010580540
 """48 / 17 and 32 / 17 in units of ``2**-29``: the line that Newton's iteration starts from."""
 STEPS = 7
 """Multiplications of a reciprocal: the line, and three iterations of two."""
+FETCH = 4
+"""Cycles from the index of an element to its exponential."""
+TICKS = 34
+"""Cycles of a multiplication: of each bit, of what becomes of the product, and to go on."""
+PERIOD = TICKS + 1
+"""Cycles from a result to the next."""
+FEATURES = 511
+"""The most elements of a frame."""
+INT8 = signed(8)
 
 
 def _times(a: Ints, b: Ints | int) -> Ints:
@@ -118,129 +129,128 @@ class SoftmaxSpec:
 class Softmax(wiring.Component):
     """Softmax of each frame: ``o = spec(i)``, an element in each transfer.
 
-    One multiplier, a bit a cycle, makes the reciprocal of the sum and then each result. A frame
-    takes :attr:`interval` cycles: it is read in `features` of them, and the first result is there
-    :attr:`latency` cycles after its last element. Memories: 256 exponentials of 31 bits, and the
-    elements of a frame.
+    One multiplier, a bit a cycle, makes the reciprocal of the sum and then each result. A frame is
+    read in `features` cycles; its first result is there `latency_of(features)` cycles after its
+    last element, the others follow every `PERIOD` cycles, and after the last one the next frame is
+    read. Memories: 256 exponentials of 31 bits, and the elements of a frame.
 
     Parameters
     ----------
     spec : SoftmaxSpec
     features : int
-        Elements of a frame, of 2..511.
+        Elements of a frame, of 2..FEATURES.
+    x : Shape
+        Of an element.
 
     Members
     -------
-    i, o : ``stream.Signature(signed(8))``
+    i : ``In(lanes(x, 1))``
+    o : ``Out(lanes(signed(8), 1))``
     """
 
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, spec: SoftmaxSpec, features: int) -> None:
-        if not 2 <= features <= 511:
-            raise ValueError(f"features must be in 2..511, not {features}")
+    def __init__(self, spec: SoftmaxSpec, features: int, x: Shape = INT8) -> None:
+        if not 2 <= features <= FEATURES:
+            raise ValueError(f"features must be in 2..{FEATURES}, not {features}")
+        if limits(x)[0] < -128 or limits(x)[1] > 127:
+            raise ValueError(f"x must be a part of int8, not {x!r}")
         self.spec, self.features = spec, features
-        super().__init__({"i": In(stream.Signature(signed(8))),
-                          "o": Out(stream.Signature(signed(8)))})
+        super().__init__({"i": In(lanes(x, 1)), "o": Out(lanes(INT8, 1))})
 
-    @property
-    def latency(self) -> int:
-        """Cycles from the last element of a frame to its first result."""
-        return 1 + (self.features + 2) + 9 + STEPS * 32 + 35
-
-    @property
-    def interval(self) -> int:
-        """Cycles of a frame."""
-        return self.features + self.latency + 36 * (self.features - 1)
+    @staticmethod
+    def latency_of(features: int) -> int:
+        """Return the cycles from the last element of a frame to its first result."""
+        return 1 + (features + FETCH) + (1 + STEPS + 1) * TICKS
 
     def elaborate(self, platform: object) -> Module: # noqa: PLR0915, one state machine
         m = Module()
         n = self.features
         m.submodules.frame = frame = memory.Memory( # type: ignore[var-annotated]
-            shape=signed(8), depth=n, init=[])
+            shape=INT8, depth=n, init=[])
         m.submodules.exp = table = memory.Memory( # type: ignore[var-annotated]
             shape=unsigned(31), depth=256, init=self.spec.exponentials.tolist())
         write, element, e = frame.write_port(), frame.read_port(), table.read_port()
-        count, ticks = Signal(range(n)), Signal(6)
+        count, final = Signal(range(n)), Signal()
         last = count == n - 1
-        there, ending = Signal(2), Signal(2) # what was addressed one and two cycles ago
-        greatest = Signal(signed(8))
+        x, greatest = Signal(INT8), Signal(INT8)
+        lower, weight = Signal(8, reset_less=True), Signal(31, reset_less=True)
+        there, ending = Signal(FETCH), Signal(FETCH) # what was addressed so many cycles ago
         total, over = Signal(28), Signal(range(9))
-        half, r = Signal(31), Signal(31) # what is inverted, then the result; the reciprocal
-        high, low = Signal(31), Signal(31)
-        step, negative = Signal(range(STEPS + 1)), Signal()
-        with_r = (step == 2) | (step == 4) | (step == 6)
-        row = Signal(32)
-        error, better = Signal(signed(32)), Signal(31)
-        magnitude = Mux(error < 0, -error, error)
-        rounded = ((high >> over + 22) + 1) >> 1
+        half = total << 3 # what is inverted, once the highest bit of the sum is not 0
+        r = Signal(31) # that, then its reciprocal, then the unit of a result
+        high, low = Signal(signed(33)), Signal(signed(32))
+        product = Cat(low[-1], high).as_signed()
+        ticks, sign, done = Signal(range(TICKS)), Signal(), Signal()
+        step, line = Signal(range(STEPS + 2)), Signal()
+        after, shifted = Signal(signed(32), reset_less=True), Signal(10, reset_less=True)
         m.d.comb += [
-            write.addr.eq(count), write.data.eq(self.i.payload), element.addr.eq(count),
-            element.en.eq(1), e.addr.eq((greatest - element.data)[:8]), e.en.eq(1),
-            row.eq(high + Mux(low[0], Mux(with_r, r, half), 0)),
-            error.eq((1 << 29) - high), better.eq(Mux(negative, r - (high << 2), r + (high << 2))),
+            x.eq(self.i.payload[0]), write.addr.eq(count), write.data.eq(x), element.addr.eq(count),
+            element.en.eq(1), e.addr.eq(lower), e.en.eq(1),
+        ]
+        row = high + Cat(r & low[0].replicate(31) ^ sign.replicate(31), sign).as_signed()
+        m.d.sync += [
+            lower.eq(greatest - element.data), weight.eq(e.data),
+            high.eq(row >> 1), low.eq(Cat(low[1:], row[0])),
+            ticks.eq(ticks + 1), sign.eq(ticks == len(low) - 2), done.eq(ticks == TICKS - 2),
+            after.eq(Mux(line, A, Mux(step[0], r, (1 << 29) + 1))
+                     + Mux(line, product, Mux(step[0], product << 2, ~product))),
+            shifted.eq(product >> over + 22),
         ]
 
-        def start(factor: ValueLike, minus: ValueLike = 0) -> None:
-            """Begin a product: what is in front of its rows is half a unit, which rounds it."""
-            m.d.sync += [low.eq(factor), high.eq((1 << 30) - minus), negative.eq(minus),
-                         ticks.eq(0)]
+        def start(factor: ValueLike) -> None:
+            """Begin ``r * factor``: in front is half a unit, and what makes ``~r`` of a sign -r."""
+            m.d.sync += [low.eq(factor), high.eq((1 << 30) + (1 << 31)),
+                         ticks.eq(0), sign.eq(0), done.eq(0)]
             m.next = "multiply"
+
+        def start_element() -> None:
+            start(weight)
+            m.d.sync += [final.eq(last), count.eq(Mux(last, 0, count + 1))]
 
         with m.FSM():
             with m.State("read"):
                 m.d.comb += [self.i.ready.eq(1), write.en.eq(self.i.valid)]
                 with m.If(self.i.valid):
-                    with m.If((count == 0) | below(greatest, self.i.payload)):
-                        m.d.sync += greatest.eq(self.i.payload)
+                    with m.If((count == 0) | below(greatest, x)):
+                        m.d.sync += greatest.eq(x)
                     m.d.sync += count.eq(Mux(last, 0, count + 1))
                     with m.If(last):
                         m.d.sync += [total.eq(0), there.eq(0), ending.eq(0), step.eq(0)]
                         m.next = "sum"
             with m.State("sum"):
-                m.d.sync += [there.eq(Cat(1, there[0])), ending.eq(Cat(last, ending[0])),
-                             count.eq(Mux(last, count, count + 1)), ticks.eq(0), over.eq(8)]
-                with m.If(there[1]):
-                    m.d.sync += total.eq(total + ((e.data + (1 << 11)) >> 12))
-                with m.If(ending[1]):
-                    m.next = "normalize"
-            with m.State("normalize"):
-                m.d.sync += [ticks.eq(ticks + 1), half.eq(total << 3)]
-                with m.If(~total[-1]):
-                    m.d.sync += [total.eq(total << 1), over.eq(over - 1)]
-                with m.If(ticks == 8):
-                    start(B, 1)
+                m.d.sync += [there.eq(Cat(1, there)), ending.eq(Cat(last, ending)),
+                             count.eq(Mux(last, count, count + 1)), over.eq(8)]
+                with m.If(there[-1]):
+                    m.d.sync += total.eq(total + weight[12:] + weight[11])
+                with m.If(ending[-1]):
+                    m.d.sync += count.eq(0)
+                    start(0)
             with m.State("multiply"):
-                m.d.sync += [ticks.eq(ticks + 1), high.eq(row >> 1), low.eq(Cat(low[1:], row[0]))]
-                with m.If(ticks == 31):
-                    m.d.sync += [high.eq(high), step.eq(step + 1)]
-                    with m.Switch(step):
-                        with m.Case(0):
-                            m.d.sync += r.eq(A - high)
-                            start(A - high)
-                        with m.Case(1, 3, 5):
-                            start(magnitude, error < 0)
-                        with m.Case(2, 4):
-                            m.d.sync += r.eq(better)
-                            start(better)
-                        with m.Case(6):
-                            m.d.sync += [half.eq(Mux(better[-1], ONE, better << 1)),
-                                         count.eq(0), ticks.eq(0)]
-                            m.next = "fetch"
-                        with m.Default():
-                            m.d.sync += [step.eq(step), self.o.payload.eq(
-                                Mux(rounded > 255, 127, rounded - 128))]
-                            m.next = "give"
-            with m.State("fetch"):
-                m.d.sync += ticks.eq(ticks + 1)
-                with m.If(ticks == 2):
-                    start(e.data)
+                with m.If(~total[-1]): # while nothing is multiplied yet
+                    m.d.sync += [total.eq(total << 1), over.eq(over - 1)]
+                with m.If(done & (step == STEPS + 1)):
+                    m.d.sync += self.o.payload[0].eq(
+                        Mux(shifted > 510, 127, (shifted + 1 >> 1) - 128))
+                    m.next = "give"
+                with m.Elif(done):
+                    m.d.sync += [step.eq(step + 1), line.eq(step == 0)]
+                    with m.If(step == STEPS):
+                        m.d.sync += r.eq(Mux(after[30], ONE, after << 1))
+                        start_element()
+                    with m.Elif(step[0]):
+                        m.d.sync += r.eq(after)
+                        start(half)
+                    with m.Elif(step == 0):
+                        m.d.sync += r.eq(half)
+                        start(-B)
+                    with m.Else():
+                        start(after)
             with m.State("give"):
                 m.d.comb += self.o.valid.eq(1)
-                with m.If(self.o.ready):
-                    m.d.sync += [count.eq(Mux(last, 0, count + 1)), ticks.eq(0)]
-                    m.next = "fetch"
-                    with m.If(last):
-                        m.next = "read"
+                with m.If(self.o.ready & final):
+                    m.next = "read"
+                with m.Elif(self.o.ready):
+                    start_element()
         return m

@@ -1,7 +1,7 @@
 # amaranth: UnusedElaboratable=no
 import numpy as np
 import pytest
-from amaranth import signed
+from amaranth import signed, unsigned
 
 from bittern.hw.operators import (
     Clip,
@@ -14,7 +14,7 @@ from bittern.hw.operators import (
     TableFunction,
 )
 from bittern.hw.rounding import Rounding, round_shift
-from bittern.hw.softmax import Softmax, SoftmaxSpec
+from bittern.hw.softmax import PERIOD, Softmax, SoftmaxSpec
 from bittern.sim.bench import run_stream
 
 # What LiteRT 2.3.0 makes of them with its reference kernels; the scale of the first operand.
@@ -54,13 +54,14 @@ def test_softmax_of_a_stream(features, scale):
     x[2] = (x[2] + 128) // 8
     if features == 12:
         x[3] = SOFTMAX[2][0]
-    y = spec(x).ravel().tolist()
-    sent = x.ravel().tolist()
+    y = spec(x).reshape(-1, 1).tolist()
+    sent = x.reshape(-1, 1).tolist()
     assert run_stream(dut, sent, outputs=len(y), seed=1, stall=0.3).outputs == y
     run = run_stream(dut, sent, outputs=len(y), seed=1, stall=0)
     assert run.outputs == y
-    first = features - 1 + dut.latency
-    assert run.stamps == [f * dut.interval + first + 36 * k for f in range(4)
+    first = features - 1 + Softmax.latency_of(features)
+    interval = first + PERIOD * (features - 1) + 1
+    assert run.stamps == [f * interval + first + PERIOD * k for f in range(4)
                           for k in range(features)]
 
 
@@ -108,6 +109,7 @@ def test_plan_is_near_the_function(operator, function, unit, error):
     lambda: HardSigmoid(signed(8), 0, 0, 0, 1), lambda: HardSwish(signed(10), 3, 1, 0),
     lambda: PlanSigmoid(signed(8), 2, 8), lambda: PlanTanh(signed(8), 3, 8),
     lambda: TableFunction(signed(3), (1, 2)), lambda: Softmax(SoftmaxSpec(1 << 30, 3), 512),
+    lambda: Softmax(SoftmaxSpec(1 << 30, 3), 9, unsigned(8)),
     lambda: SoftmaxSpec(5, 3), lambda: SoftmaxSpec(1 << 30, 32)])
 def test_parameters_out_of_range_are_named(make):
     with pytest.raises(ValueError, match=r"must (be|ascend) .*not "):

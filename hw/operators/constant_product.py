@@ -29,8 +29,8 @@ LIMIT = 1 << 16
 class ConstantProduct(Operator):
     """``x * c`` by shifts and few adders: the signed digits of `c`, shared where it factors.
 
-    Combinational, latency 0. Powers of two are wires. The result has exactly the bits that its
-    range needs.
+    Combinational, or with registers after every n-th adder. Powers of two are wires. The result has
+    exactly the bits that its range needs.
 
     Source: R. Bernstein, "Multiplication by Integer Constants", 1986; the cost of a step is the
     bits that its adder adds.
@@ -41,10 +41,13 @@ class ConstantProduct(Operator):
         Of 1 to 16 bits.
     c : int
         Of up to 16 bits and a sign.
+    registers : int
+        The most adders in a row between registers; 0: there are no registers.
     """
 
     x: Shape
     c: int
+    registers: int = 0
 
     def __post_init__(self) -> None:
         check_factors(x=self.x)
@@ -67,21 +70,27 @@ class ConstantProduct(Operator):
 
     def gates(self, stages: Stages, *operands: Value) -> Sequence[Value]:
         x, = operands
-        shift = _zeros(self.c)
-        value = _build(stages, x, self.c >> shift) if self.c else Const(0, 1)
-        product = Cat(Const(0, shift), value)
+        value, chain = x if self.c else Const(0, 1), _chain(self.x, self.c)
+        adders = 0
+        for c, step in chain:
+            value = _build(stages, x, value, c, step)
+            adders += _bits(self.x, c, step) > 0
+            if adders and adders == self.registers:
+                adders = 0
+                # after the last adder nothing is done with `x`
+                more = [x] if c != chain[-1][0] else []
+                value, *more = stages.stage([value, *more], "product")
+                x = more[0] if more else x
+        product = Cat(Const(0, _zeros(self.c)), value)
         return (product.as_signed() if value.shape().signed else product,)
 
     def lut4(self, family: Family) -> float:
         total = 0
-        c = self.c >> _zeros(self.c)
-        while c not in {0, 1}:
-            _, step = _best(self.x, c)
+        for c, step in _chain(self.x, self.c):
             total += adder_lut4(_bits(self.x, c, step), family)
             if family is Family.ICE40 and min(step.low_sign, step.high_sign) < 0:
                 # its carries cannot invert what is subtracted
                 total += _times(self.x, step.low if step.low_sign < 0 else step.high).width
-            c = step.u
         return total
 
     def bound(self, family: Family) -> tuple[float, str]:
@@ -94,7 +103,9 @@ class ConstantProduct(Operator):
         small = [cls(shape, c) for shape in (unsigned(5), signed(4))
                  for c in (0, 1, 2, -1, -3, 45, 119, -1000)]
         return [*small, cls(unsigned(1), 7), cls(signed(1), 5), cls(signed(1), -1),
-                cls(unsigned(4), 46341), cls(unsigned(8), 173), cls(signed(8), -107)]
+                cls(unsigned(4), 46341), cls(unsigned(8), 173), cls(signed(8), -107),
+                *(cls(signed(5), c, registers=1) for c in (4, -1, 17, 119, -1000)),
+                *(cls(unsigned(4), 46341, registers=n) for n in (1, 2))]
 
     @classmethod
     def points(cls) -> list[Self]:
@@ -167,17 +178,24 @@ def _best(x: Shape, c: int) -> tuple[int, _Step]:
                for step in _steps(c) if _digits(step.u) < _digits(c))
 
 
-def _build(stages: Stages, x: Value, c: int) -> Value:
-    """Return ``x * c`` for an odd `c`."""
-    if c == 1:
-        return x
+def _chain(x: Shape, c: int) -> list[tuple[int, _Step]]:
+    """Return the odd factors on the way to `c`, but for 1, each with the step that makes it."""
+    c >>= _zeros(c)
+    chain = []
+    while c not in {0, 1}:
+        _, step = _best(x, c)
+        chain.append((c, step))
+        c = step.u
+    return chain[::-1]
+
+
+def _build(stages: Stages, x: Value, u: Value, c: int, step: _Step) -> Value:
+    """Return ``x * c`` for an odd `c`, given ``u == x * step.u``."""
     shape = _times(x.shape(), c)
     name = f"times_{c}".replace("-", "minus_")
     if c == -1:
         product = stages.fence((-x)[:shape.width], name)
         return product.as_signed() if shape.signed else product
-    _, step = _best(x.shape(), c)
-    u = _build(stages, x, step.u)
     low, high = (u if factor == step.u else x for factor in (step.low, step.high))
     bits = _bits(x.shape(), c, step)
     if not bits:

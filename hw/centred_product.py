@@ -1,0 +1,71 @@
+"""Product of two integers, each counted from a zero point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bittern.hw.ints import shape_of
+from bittern.hw.merge import Merge
+from bittern.hw.operators.booth import BoothProduct
+from bittern.hw.operators.dsp_product import DspProduct
+from bittern.hw.operators.product import bounds_of
+
+if TYPE_CHECKING:
+    from amaranth import Shape, Value
+
+    from bittern.hw.family import Family
+    from bittern.hw.ints import Ints
+    from bittern.hw.operators.operator import Operator
+    from bittern.hw.pipeline import Stages
+
+__all__ = ["CentredProduct"]
+
+
+@dataclass(frozen=True)
+class CentredProduct(Merge):
+    """``(x0 - zero0) * (x1 - zero1)``; the factors may have 1 to 16 bits.
+
+    Parameters
+    ----------
+    zero0, zero1 : int
+    dsp : bool
+        Whether a multiplier of the device makes it, or adders, each with a register.
+    """
+
+    zero0: int = 0
+    zero1: int = 0
+    dsp: bool = True
+
+    def bounds(self, x0: tuple[int, int], x1: tuple[int, int]) -> tuple[int, int]:
+        ends = [(a - self.zero0) * (b - self.zero1) for a in x0 for b in x1]
+        return min(ends), max(ends)
+
+    def __call__(self, x0: Ints, x1: Ints) -> Ints:
+        return (x0 - self.zero0) * (x1 - self.zero1)
+
+    def factors(self, a: Shape, b: Shape) -> tuple[Shape, Shape]:
+        """Return the shapes of the factors for elements of shapes `a` and `b`."""
+        f0, f1 = (shape_of(lo - zero, hi - zero) for zero, (lo, hi) in
+                  ((self.zero0, bounds_of(a)), (self.zero1, bounds_of(b))))
+        return f0, f1
+
+    def _product(self, a: Shape, b: Shape) -> Operator:
+        f0, f1 = self.factors(a, b)
+        return DspProduct(f0, f1) if self.dsp else BoothProduct(f0, f1, registers=True)
+
+    def gates(self, stages: Stages, a: Value, b: Value) -> Value:
+        product = self._product(a.shape(), b.shape())
+        factors = []
+        for x, zero, shape in zip((a, b), (self.zero0, self.zero1), product.inputs, strict=True):
+            factor = (x - zero if zero else x)[:shape.width]
+            factors.append(factor.as_signed() if shape.signed else factor)
+        if not self.dsp and (self.zero0 or self.zero1 or not product.latency):
+            factors = stages.stage(factors, "factor")
+        (y,) = product.gates(stages, *factors)
+        return y
+
+    def lut4(self, a: Shape, b: Shape, family: Family) -> float:
+        product = self._product(a, b)
+        return product.lut4(family) + sum(shape.width for zero, shape in zip(
+            (self.zero0, self.zero1), product.inputs, strict=True) if zero)
