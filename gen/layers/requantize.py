@@ -97,25 +97,25 @@ class Requantize(Layer):
         spec, width = self.spec, x.element.width
         folds = transfers(self._period(x), fold.pe) if spec.channels > 1 else 1
         if isinstance(spec, Quotient):
-            return (_serial_cost if fold.format == SERIAL else _quotient_cost)(
-                spec, width, folds, fold.pe)
+            if fold.format == SERIAL:
+                shared = Cost(15 if folds > 1 else 6, 12)
+                return shared + _times(fold.pe, _serial_cost(spec, width, folds))
+            return _times(fold.pe, _quotient_cost(spec, width, folds))
         if isinstance(spec, Table):
-            one = table(folds << width, self.infer(x).element.width)
-            return sum([one] * fold.pe, Cost())
-        delayed = fold.pe * width * spec.latency(folds)
+            return _times(fold.pe, table(folds << width, self.infer(x).element.width))
+        delayed = width * spec.latency(folds)
         if isinstance(spec, Thresholds):
             if spec.is_sign:
                 return Cost()
             tables = [table(folds << level, width) for level in range(spec.bits)]
-            return sum(tables * fold.pe, Cost(fold.pe * spec.bits * (width + 1), delayed,
-                                              bare=delayed))
+            return _times(fold.pe, sum(tables, Cost(spec.bits * (width + 1), delayed,
+                                                    bare=delayed)))
         assert isinstance(spec, Scale)
         m_bits = int(spec.multiplier.max()).bit_length() if spec.multiplies else 0
-        tables = [table(folds, m_bits + width)] if m_bits else []
+        words = table(folds, m_bits + width) if m_bits else Cost()
         # synthesis makes them of multipliers
         dsp = transfers(width, FACTOR) * transfers(m_bits, FACTOR)
-        return sum(tables * fold.pe, Cost(fold.pe * (width + 12), delayed, bare=delayed,
-                                          dsp=fold.pe * dsp))
+        return _times(fold.pe, words + Cost(width + 12, delayed, bare=delayed, dsp=dsp))
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
@@ -140,8 +140,13 @@ class Requantize(Layer):
                 (cls(Table(rng.integers(-3, 9, (1, 41)), -20)), (maps,))]
 
 
-def _quotient_cost(spec: Quotient, width: int, folds: int, pe: int) -> Cost:
-    """Estimate dividers, with so many words in the table of each, for accumulators of `width`."""
+def _times(count: int, one: Cost) -> Cost:
+    return Cost(count * one.lut4, count * one.ff, count * one.memories, count * one.bare,
+                count * one.dsp, one.port)
+
+
+def _quotient_cost(spec: Quotient, width: int, folds: int) -> Cost:
+    """Estimate a divider of accumulators of `width` bits, with so many words in its table."""
     divisor, bias = (shape.width for shape in spec.words)
     digits, read = spec.bits - 1, folds > 1
     lut = digits * (divisor + 5) + spec.adds * (width + 1) + 16
@@ -149,16 +154,15 @@ def _quotient_cost(spec: Quotient, width: int, folds: int, pe: int) -> Cost:
     passed = digits * (read * divisor + spec.bits // 2)
     held = read * (2 * width + divisor + bias)
     ff = held + passed + digits * (divisor + 4) + spec.adds * (width + spec.shift)
-    return sum([table(folds * spec.bias.shape[1], divisor + bias) if read else Cost(),
-                Cost(lut, ff, bare=held + passed)] * pe, Cost())
+    words = table(folds * len(spec.bias[0]), divisor + bias) if read else Cost()
+    return words + Cost(lut, ff, bare=held + passed)
 
 
-def _serial_cost(spec: Quotient, width: int, folds: int, pe: int) -> Cost:
-    """Estimate dividers of a digit a cycle."""
+def _serial_cost(spec: Quotient, width: int, folds: int) -> Cost:
+    """Estimate a divider of a digit a cycle, without what all lanes share."""
     divisor, bias = (shape.width for shape in spec.words)
     read, kept = folds > 1, min(divisor - spec.shift + 2, width)
-    lut = 2 * divisor + 3 if read else 3 * divisor // 2
+    lut = 2 * divisor + 4 if read else 3 * divisor // 2 + 12 if spec.adds else divisor + 13
     held = kept * (1 + read) + read * divisor
-    lane = Cost(lut, held + divisor + 3 + spec.bits, bare=held)
-    words = table(2 * folds * spec.bias.shape[1], max(divisor, bias) + 1) if read else Cost()
-    return sum([lane, words] * pe, Cost(16, 12))
+    words = table(2 * folds * len(spec.bias[0]), max(divisor, bias) + 1) if read else Cost()
+    return words + Cost(lut, held + divisor + 3 + spec.bits, bare=held)
