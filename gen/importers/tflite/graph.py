@@ -90,8 +90,8 @@ def stream(value: Value | None, what: str = "input") -> Stream:
 def constant(value: Value | None, what: str) -> Array:
     """Return the elements of a value that must be constant."""
     if not isinstance(value, Constant):
-        raise UnsupportedError(f"its {what} is {'left out' if value is None else 'computed'}; "
-                               "accepted: a constant")
+        raise UnsupportedError(f"needs a constant for its {what}, not "
+                               f"{'nothing' if value is None else 'a computed value'}")
     return value.array
 
 

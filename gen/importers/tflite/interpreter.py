@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,8 +107,8 @@ class Interpreter:
     def open(self, info: TensorInfo) -> None:
         """Take the input of the network."""
         shape, name = info.shape, self.content.name
-        if info.dynamic or (len(shape) > 1 and shape[0] != 1):
-            what = "a dynamic shape" if info.dynamic else f"batch size {shape[0]}"
+        if not shape or info.dynamic or (len(shape) > 1 and shape[0] != 1):
+            what = f"batch size {shape[0]}" if shape and not info.dynamic else "a dynamic shape"
             raise MalformedError(f"{name}: input {info.name!r} of shape {shape} has {what}; "
                                  "convert the network with a fixed shape and batch 1")
         try:
@@ -142,6 +143,10 @@ class Interpreter:
             else:
                 raise MalformedError(f"reads tensor {info.index} ({info.name!r}), which no "
                                      "operator before it makes")
+        try:
+            signature(rule).bind(self.builder, o, *operands)
+        except TypeError:
+            raise UnsupportedError(f"has {len(operands)} inputs, too few or too many") from None
         results = rule(self.builder, o, *operands)
         return results if isinstance(results, tuple) else (results,)
 
