@@ -55,9 +55,9 @@ POINTS = {
     "tfc-faster": Point("tfc_w1a1", "ulx3s_85f", 1.95e6, 110, 1.43e6, 6000),
     # fpgaConvNet reports 3,088 and 2,431/s on a ZedBoard, hls4ml 53,365/s of a smaller network for
     # anomalies on a Pynq-Z2
-    "kws": Point("mlperf_tiny_kws", "ulx3s_85f", 11_700, 100, 3100),
+    "kws": Point("mlperf_tiny_kws", "ulx3s_85f", 4000, 100, 3100),
     "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2700, 100, 2450),
-    "ad": Point("mlperf_tiny_ad", "ulx3s_85f", 100_000, 100, 50_000),
+    "ad": Point("mlperf_tiny_ad", "ulx3s_85f", 60_000, 100, 50_000),
 }
 GENERATED = "tfc_w1a1"
 RATES = (0.4e6, 0.75e6, 1.5e6, 2.0e6, 3.0e6)
