@@ -10,6 +10,7 @@ from bittern.hw.merge import Merge
 from bittern.hw.operators.booth import BoothProduct
 from bittern.hw.operators.dsp_product import DspProduct
 from bittern.hw.operators.product import bounds_of
+from bittern.hw.rows import adder_lut4
 
 if TYPE_CHECKING:
     from amaranth import Shape, Value
@@ -67,5 +68,8 @@ class CentredProduct(Merge):
 
     def lut4(self, a: Shape, b: Shape, family: Family) -> float:
         product = self._product(a, b)
-        return product.lut4(family) + sum(shape.width for zero, shape in zip(
-            (self.zero0, self.zero1), product.inputs, strict=True) if zero)
+        # a zero point of half the range, or none, is an inverter at the most
+        return product.lut4(family) + sum(
+            adder_lut4(factor.width, family) for zero, x, factor in
+            zip((self.zero0, self.zero1), (a, b), product.inputs, strict=True)
+            if zero % (1 << x.width - 1))
