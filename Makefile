@@ -62,3 +62,7 @@ measure-cells: $(VENV)/.dev ## Measure every cell on every family; write docs/ce
 
 prove: $(VENV)/.dev ## Prove that the gates of operators equal their specifications
 	$(VENV)/bin/python -m bittern.sim.prove
+
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## Compare 500 random networks of each importer with their reference runtimes
+	$(VENV)/bin/python tests/fuzz.py
