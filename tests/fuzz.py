@@ -17,7 +17,6 @@ import tflite_networks
 from rich.progress import track
 
 
-
 def compare_onnx(seed):
     """Return "equal", why a random network is refused, or how it differs from ONNX Runtime."""
     try:
