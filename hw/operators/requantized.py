@@ -151,6 +151,6 @@ def _points() -> list[tuple[Requant, Shape]]:
            signed(16)) for bits in (1, 2, 4, 6)),
         (Scale(np.array([1]), np.array([0]), 12, -128, 127, Rounding.HALF_EVEN), signed(24)),
         (Scale(np.array([181]), np.array([0]), 16, -128, 127, Rounding.HALF_UP), signed(24)),
-        (Quotient(np.array([11_184_811]), np.array([[85]]), 7, -128, 127), signed(24)),
+        (Quotient(np.array([21_845]), np.array([[5]]), 3, -8, 7), signed(16)),
         (Table(rng.integers(-128, 128, (1, 256)), -128), signed(8)),
     ]
