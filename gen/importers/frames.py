@@ -30,6 +30,6 @@ def frames(x: NDArray[Any], frame: tuple[int, ...]) -> NDArray[Any]:
         hint = "; one frame needs an axis before it, x[np.newaxis]"
         raise ValueError(f"the input has shape {x.shape}; accepted: {shapes}"
                          f"{hint if x.shape in (frame, flat) else ''}")
-    if not (finite := np.isfinite(x.reshape(len(x), -1)).all(axis=1)).all():
+    if not (finite := np.isfinite(x.reshape(len(x), *flat)).all(axis=1)).all():
         raise ValueError(f"the input has a NaN or an infinity in frame {(~finite).argmax()}")
     return x.reshape(len(x), *frame)

@@ -10,13 +10,19 @@ nodes of the file are interpreted symbolically, in order. A value is one of
   floats. Element-wise operators extend the function; a quantizer turns it into thresholds, exactly,
   because a non-decreasing function of integers in a finite range *is* its thresholds.
 
-``arithmetic`` is the reference's arithmetic, ``values`` are the values,
-``interpreter`` has one rule for each operator.
+Maps are channels first in the file and channels last on edges. A stream knows where each of its
+elements is on its edge, so that operators which only move elements change nothing but that, and the
+next layer takes its weights, or the host the input, in the order of the edge.
+
+``arithmetic`` is the reference's arithmetic, ``values`` are the values, ``layout`` is that of maps,
+``graph`` what becomes of streams; ``interpreter``, ``maps`` and ``shapes`` have one rule for each
+operator.
 
 Where scales are powers of two, the floats equal the executor's bit for bit as long as its sums
 stay below 2**24 steps. With other scales, and in Gemm with a bias that is not quantized, its sums
 round at every step and ours once: floats may differ in their last bits, integers only where such
-a bit decides a tie of the reference. The same holds for Gemm before the first quantizer.
+a bit decides a tie of the reference. The same holds for Gemm, Conv and averages before the first
+quantizer.
 
 Source: https://github.com/fastmachinelearning/qonnx, docs/qonnx-custom-ops.
 """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bittern.gen.importers.errors import MalformedError, UnsupportedError
+from bittern.gen.importers.frames import frames
 from bittern.gen.importers.onnx_file import Content, Operation
 from bittern.gen.importers.qonnx.arithmetic import (
     Quantizer,
@@ -369,7 +370,7 @@ class Interpreter:
         axis = axis_of(o.attribute("axis", 0), len(x.shape))
         if o.attribute("select_last_index", 0):
             raise UnsupportedError("selects the last of equal ones; accepted: the first")
-        keep = bool(o.attribute("keepdims", 1))
+        keep = o.attribute("keepdims", 1) == 1
         shape = (*x.shape[:axis], *([1] if keep else []), *x.shape[axis + 1:])
         return self.later(o, x, shape, lambda v: np.argmax(v, axis + 1, keepdims=keep))
 
@@ -422,23 +423,10 @@ def encoder(host: Host, quantizer: Quantizer, declared: tuple[int, ...], order: 
             shape: tuple[int, ...]) -> Callable[[NDArray[Any]], Ints]:
     """Return the function that turns the user's array into the input of the graph, in `order`."""
     frame = declared[1:] or declared
-    flat = (prod(frame),)
 
     def encode(x: NDArray[Any]) -> Ints:
-        x = np.asarray(x)
-        if x.dtype.kind not in "fiub":
-            raise ValueError(f"the input has type {x.dtype}; accepted: numbers")
-        if x.shape[1:] not in (frame, flat) or x.ndim == 0:
-            shapes = " or ".join(str(("frames", *s)).replace("'", "")
-                                 for s in dict.fromkeys((frame, flat)))
-            hint = "; one frame needs an axis before it, x[np.newaxis]"
-            raise ValueError(f"the input has shape {x.shape}; accepted: {shapes}"
-                             f"{hint if x.shape in (frame, flat) else ''}")
         with np.errstate(all="ignore"):
-            x = x.astype(np.float32)
-            if not np.isfinite(x).all():
-                frames = (~np.isfinite(x.reshape(len(x), -1))).any(axis=1)
-                raise ValueError(f"the input has a NaN or an infinity in frame {frames.argmax()}")
+            x = frames(frames(x, frame).astype(np.float32), frame) # too large ones are infinite now
             y = host.run(x.reshape(len(x), *declared))
             if np.isnan(y).any():
                 raise ValueError("the input is too large: its sums are not numbers")

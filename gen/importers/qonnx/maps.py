@@ -332,7 +332,7 @@ def reduce_mean(at: Interpreter, o: Operation, x: Value, axes: Value | None = No
     x = body(variable(x))
     rank = len(x.shape)
     gone = sorted({axis_of(a, rank) for a in axes_of(o, axes, [*range(rank)])})
-    return mean(at, o, x, gone, keep=bool(o.attribute("keepdims", 1)))
+    return mean(at, o, x, gone, keep=o.attribute("keepdims", 1) == 1)
 
 
 def mean(at: Interpreter, o: Operation, x: Variable, gone: list[int], *, keep: bool) -> Value:
@@ -371,30 +371,40 @@ def mean(at: Interpreter, o: Operation, x: Variable, gone: list[int], *, keep: b
 
 def pad(at: Interpreter, o: Operation, x: Value, *operands: Value | None) -> Value:
     """Pad with a constant; the operands are inputs from operator set 11 on, before attributes."""
-    x, sizes = spatial(x)
+    x, _ = spatial(x)
     rank = len(x.shape)
     amounts, value, axes = (*operands, None, None, None)[:3]
     mode = o.attribute("mode", "constant")
     if mode != "constant":
         raise UnsupportedError(f"mode is {mode!r}; accepted: 'constant'")
-    fill = o.attribute("value", 0.0) if value is None else constant(value, "value").item()
+    fill = o.attribute("value", 0.0) if value is None else float(constant(value, "value").item())
     given = o.required("pads", [0]) if amounts is None else numbers(amounts, "pads")
     where = [*range(rank)] if axes is None else [axis_of(a, rank) for a in numbers(axes, "axes")]
-    pads = [[0, 0] for _ in x.shape]
-    if len(given) != 2 * len(where) or max(map(abs, given), default=0) > LARGEST:
-        raise UnsupportedError(f"has pads {given} for {len(where)} axes; accepted: two integers "
-                               "for each")
+    if len(given) != 2 * len(where):
+        raise UnsupportedError(f"has {len(given)} pads for {len(where)} axes; accepted: two for "
+                               "each")
+    pads = [(0, 0)] * rank
     for axis, before, after in zip(where, given, given[len(where):], strict=False):
-        pads[axis] = [before, after]
-    if any(map(any, pads[:2])):
+        pads[axis] = before, after
+    if any(pads[0]) or (any(pads[1]) and any(pads[-1])):
         raise UnsupportedError(f"pads by {given}; accepted: rows and columns")
-    axes_ = []
-    for size, (before, after) in zip(sizes, pads[2:], strict=True):
-        if size + before + after < 1 or size + before + after > LARGEST:
+    if any(pads[1]): # the channels are the last axis
+        turned = padded(at, o, variable(transposed(x, [0, rank - 1, *range(1, rank - 1)])),
+                        pads[1:-1], fill)
+        return transposed(turned, [0, *range(2, rank), 1])
+    return padded(at, o, x, pads[2:], fill)
+
+
+def padded(at: Interpreter, o: Operation, x: Variable, pads: list[tuple[int, int]],
+           fill: float) -> Variable:
+    """Return a map with filling before and after it, or without some rows and columns."""
+    axes = []
+    for size, (before, after) in zip(x.shape[2:], pads, strict=True):
+        if not 1 <= size + before + after <= LARGEST:
             raise UnsupportedError(f"pads {size} elements by {before} and {after}; accepted: what "
                                    "leaves some")
-        axes_.append(Axis(size, before=before, after=after))
-    view = patches(axes_)
+        axes.append(Axis(size, before=before, after=after))
+    view = patches(axes)
     if isinstance(x, Host):
         filled = replace(view, fill=np.float32(fill)) # type: ignore[arg-type] # of floats
         return hosted(x, view, x.shape[1], lambda maps: next(filled.each_tap(maps)))
@@ -479,7 +489,10 @@ def joined(at: Interpreter, o: Operation, xs: list[Stream], axis: int) -> Stream
     builder = at.builder
     xs = [builder.settled(x) for x in xs]
     if len({x.lattice.step for x in xs}) > 1:
-        xs = [builder.plain(builder.exact(x, o.name), o.name) for x in xs]
+        for x in xs:
+            at.took(x, f"folded into the input of {o.name}")
+        xs = [x if x.lattice.step == 1 else builder.plain(builder.exact(x, o.name), o.name)
+              for x in xs]
     edges = [x.edge for x in xs]
     if len({builder.types[e].shape[:-1] for e in edges}) > 1:
         edges = [builder.flat(x, o.name)[0] for x in xs]
