@@ -136,8 +136,14 @@ def rtl(name: str) -> dict[str, Any] | None:
     if (files := network(name)) is None:
         return None
     count, options = RTL[name]
-    found, command = bittern("simulate", files[0], "--input", files[1], "--count", str(count),
-                             *options)
+    model, data = files
+    with tempfile.TemporaryDirectory() as folder:
+        arrays = np.load(data)
+        if len(arrays.get("labels", arrays["x"])) != len(arrays["x"]): # only some have one
+            data = Path(folder, f"{name}.npy")
+            np.save(data, arrays["x"])
+        found, command = bittern("simulate", model, "--input", data, "--count", str(count),
+                                 *options)
     return found | {"command": command}
 
 

@@ -11,7 +11,7 @@ from bittern.gen.layers.weighted import Weighted
 from bittern.gen.plan import FULL, Plan, fits, route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from bittern.gen.cost import Cost, Target
     from bittern.gen.ir import Fold, Graph, Node, Tensor
@@ -96,8 +96,7 @@ class _Search:
 
     def _options(self, node: Node, xs: list[Tensor]) -> list[tuple[Fold, Needs]]:
         cycles = {f: node.layer.cycles(f, *xs) for f in node.layer.folds(*xs)}
-        within = max((n for n in cycles.values() if n <= self.cycles),
-                     default=min(cycles.values()))
+        within = _within(cycles.values(), self.cycles)
         # what is far faster than needed is larger too, and would only take time to estimate
         return [(f, Needs.of([node.layer.cost(f, *xs)], self.target))
                 for f, n in cycles.items() if within / HASTE <= n <= within]
@@ -186,6 +185,11 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     return plan if fits(plan, target) else first
 
 
+def _within(cycles: Collection[int], wanted: int) -> int:
+    """Return the most of `cycles` that are not above `wanted`, or else the fewest."""
+    return max((n for n in cycles if n <= wanted), default=min(cycles))
+
+
 def _suffices(plan: Plan, target: Target, kind: str) -> bool:
     cost = plan.estimate
     return cost.blocks(target) <= target.bram if kind == "block" else cost.dsp <= target.dsp
@@ -259,9 +263,9 @@ def choices(plan: Plan, node: Node, target: Target) -> list[Choice]:
         needs = {fold: n for fold, n in cycles.items() if fold.format == name}
         if not needs:
             continue
-        wanted = max(plan.steps, min(needs.values()))
+        within = _within(needs.values(), plan.steps)
         fold = taken if name == taken.format else min(
-            (f for f, n in needs.items() if wanted / HASTE <= n <= wanted),
+            (f for f, n in needs.items() if within / HASTE <= n <= within),
             key=lambda f: prices.weight(layer.cost(f, *xs), target))
         found.append(Choice(form, fold, needs[fold], layer.cost(fold, *xs), fold == taken))
     return sorted(found, key=lambda c: (not c.taken, prices.weight(c.cost, target)))

@@ -10,7 +10,7 @@ from bittern.gen.ir import INPUT, Graph, Node, Tensor, compile_graph
 from bittern.gen.layers import Add, Dense, Requantize
 from bittern.gen.passes import PIPELINE
 from bittern.gen.plan import fits
-from bittern.gen.search import fold_to, make_plan
+from bittern.gen.search import choices, fold_to, make_plan
 from bittern.hw.thresholds import Thresholds
 from bittern.sim.bench import run_stream
 
@@ -90,6 +90,12 @@ def test_more_cycles_never_cost_more():
     graph = chain(0, [64, 32, 32], 0, 3)
     costs = [fold_to(graph, cycles, SMALL).cost.lut4 for cycles in (8, 32, 128, 512, 2048)]
     assert costs == sorted(costs, reverse=True)
+
+
+def test_a_layer_much_faster_than_the_rest_has_choices_too():
+    graph = chain(0, [256, 64, 2], 0, 3)
+    plan = fold_to(graph, 16384, SMALL)
+    assert all(choices(plan, node, SMALL) for node in graph.nodes if plan.folds[node.name].format)
 
 
 def test_the_rate_is_met_and_the_plan_fits():
