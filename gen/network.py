@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from bittern.gen.ir import Graph
@@ -31,7 +30,7 @@ class Network:
     """What an importer returns.
 
     The chip computes `graph`. The host turns the user's array into integers with `encode` before,
-    and integers into the reference's floats with `decode` after, both in the reference's own
+    and integers into the reference's outputs with `decode` after, both in the reference's own
     arithmetic.
 
     Parameters
@@ -46,7 +45,7 @@ class Network:
         ``(frames, *input_shape)`` floats or integers to ``(frames, *graph.input.shape)`` integers.
         Raises :exc:`ValueError` for a wrong shape, type or value (NaN).
     decode : callable
-        Integers of ``graph.output`` to the float outputs of the reference.
+        Integers of ``graph.output`` to the outputs of the reference, floats or integers.
     rules : tuple[Rule, ...]
         One for every node of the file, in its order.
     formats : dict[str, str]
@@ -57,6 +56,6 @@ class Network:
     graph: Graph
     input_shape: tuple[int, ...]
     encode: Callable[[NDArray[Any]], Ints]
-    decode: Callable[[Ints], NDArray[np.float32]]
+    decode: Callable[[Ints], NDArray[Any]]
     rules: tuple[Rule, ...]
     formats: dict[str, str]

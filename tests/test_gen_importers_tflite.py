@@ -290,6 +290,30 @@ def test_weights_of_a_matrix_may_have_a_zero_point():
     model.check(rng.integers(-128, 128, (60, 7)))
 
 
+@pytest.mark.parametrize("op", ["CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_sums_of_16_bits_may_have_either_width(op, bits):
+    seed = 17
+    print(f"seed {seed}")
+    rng = np.random.default_rng(seed)
+    for _ in range(3):
+        model = Model(1, 4, 4, 3, type="INT16", scale=0.001)
+        scale = np.float32(0.01 * 2 ** rng.uniform(-2, 1, 5))
+        w = rng.integers(-127, 128, (5, 48) if op == "FULLY_CONNECTED" else (5, 3, 3, 3))
+        inputs = [model.input, model.constant(w, "INT8", scale),
+                  model.constant(rng.integers(-9999, 9999, 5), f"INT{bits}", 0.001 * scale)]
+        if op == "TRANSPOSE_CONV":
+            inputs = [model.constant([1, 4, 4, 5]), inputs[1], inputs[0], inputs[2]]
+        options = {} if op == "FULLY_CONNECTED" else {"padding": 0, "strideH": 1, "strideW": 1}
+        if bits == 32:
+            options["quantizedBiasType"] = schema.TensorType.INT32
+        model(op, *inputs, scale=0.02 * 2 ** rng.uniform(-2, 2), to="INT16", zero=0,
+              shape=(1, 5) if op == "FULLY_CONNECTED" else (1, 4, 4, 5), **options)
+        network = model.check(rng.integers(-32768, 32768, (6, 4, 4, 3)))
+        assert layers(network).count("Requantize") == (
+            2 if bits == 32 and op != "FULLY_CONNECTED" else 1)
+
+
 # Bad input
 
 
@@ -362,6 +386,11 @@ FAULTS = {
     "its activations are UINT8, of TensorFlow 1": lambda m: [
         changed(i, type=schema.TensorType.UINT8)(m) for i in (0, 3)],
     "which are shifted left by": quantized(3, scale=[1e-9]),
+    "has 1 inputs, too few or too many": lambda m: m("ADD", m.last),
+    "accepted: INT8 everywhere": lambda m: m("TANH", m("QUANTIZE", m.last, to="INT16", zero=0)),
+    "averages 786432 elements": lambda m: m(
+        "AVERAGE_POOL_2D", m("RESIZE_NEAREST_NEIGHBOR", m.input, m.constant([512, 512])),
+        strideH=1, strideW=1, filterHeight=3, filterWidth=3, padding=0),
 }
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["RANGES", "Multiplier", "Quantization", "Sum", "dequantize", "floated", "hard_swish",
-           "leaky_relu", "logistic", "quantize", "rescaled", "tanh"]
+           "leaky_relu", "logistic", "nearest", "quantize", "rescaled", "tanh"]
 
 RANGES = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767)}
 """Integers of the types that activations have."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bittern.gen.importers.errors import LARGEST, UnsupportedError
+from bittern.gen.importers.errors import UnsupportedError
 from bittern.gen.importers.sums import weighted_sum
 from bittern.gen.importers.tflite import arithmetic
 from bittern.gen.importers.tflite.arithmetic import Multiplier, Quantization, Sum, rescaled
@@ -20,7 +20,7 @@ from bittern.gen.importers.tflite.graph import (
     inner,
     stream,
 )
-from bittern.gen.importers.tflite.windows import same
+from bittern.gen.importers.tflite.windows import same, sized
 from bittern.gen.layers.add import Add
 from bittern.gen.layers.concatenate import Concatenate
 from bittern.gen.layers.multiply import Multiply
@@ -239,10 +239,10 @@ def level(g: Builder, o: Operation, x0: Stream, x1: Stream) -> tuple[Stream, Str
     for x in (x0, x1):
         edge = g.shaped(o.name, x, inner((1,) * (len(shape) - len(x.shape)) + x.shape))
         if inner(shape) != g.types[edge].shape:
-            if len(shape) != 4 or x.shape != (1, 1, 1, shape[3]) or np.prod(shape) > LARGEST:
+            if len(shape) != 4 or x.shape != (1, 1, 1, shape[3]):
                 raise UnsupportedError(f"takes shapes {x0.shape} and {x1.shape}; accepted: equal "
                                        "ones, or one of them without rows and columns")
-            patches = Patches(Axis(1, zoom=shape[1]), Axis(1, zoom=shape[2]))
+            patches = Patches(sized(Axis(1, zoom=shape[1])), sized(Axis(1, zoom=shape[2])))
             edge = g.window(o.name, Stream(edge, x.shape, x.quantization), patches)
         found.append(Stream(edge, shape, x.quantization))
     return found[0], found[1]

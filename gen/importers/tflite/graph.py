@@ -179,6 +179,9 @@ class Builder(builder.Builder):
         channel, or of each element that which `which` has.
         """
         tensor = self.types[edge]
+        if size * (to.hi - to.lo) > LARGEST:
+            raise UnsupportedError(f"has functions that differ in {size} elements; accepted: "
+                                   f"{LARGEST // (to.hi - to.lo)}")
         spec: Requant | None = None
         if (span := tensor.hi - tensor.lo + 1) <= SPAN and span * size <= TABLE:
             q = np.arange(tensor.lo, tensor.hi + 1)
@@ -192,6 +195,9 @@ class Builder(builder.Builder):
             spec = Thresholds(frozen(np.full((1, 1), tensor.lo)), to.hi - 1)
         if which is not None and spec.channels > 1:
             assert isinstance(spec, Thresholds)
+            if which.size * spec.values.shape[1] > LARGEST:
+                raise UnsupportedError(f"averages {which.size} elements, those at the border in "
+                                       "another way; accepted: fewer, or the padding VALID")
             spec = Thresholds(frozen(spec.values[which]), spec.lo)
         return self.append(name, Requantize(spec), edge, scale=to.scale, zero=to.zero)
 

@@ -65,14 +65,13 @@ class Interpreter:
                     results = self.execute(o)
             except MalformedError as fault:
                 raise MalformedError(f"{content.name}: operator {o.name}: {fault}") from None
-            except UnsupportedError as problem:
+            except ValueError as problem: # of a rule, a layer or NumPy
                 results = ()
-                problems.append(f"{o.name} ({o.op}): {problem}")
-            except (ArithmeticError, LookupError, MemoryError, TypeError, AttributeError,
-                    ValueError) as error: # a rule or NumPy refuses what the file asks for
+                problems.append(f"{o.name} ({o.op}): {' '.join(str(problem).split())}")
+            except (ArithmeticError, LookupError, MemoryError, TypeError, AttributeError) as error:
                 results = ()
-                problems.append(f"{o.name} ({o.op}): has {len(o.inputs)} inputs, of which some "
-                                f"are of the wrong kind ({' '.join(str(error).split())})")
+                problems.append(f"{o.name} ({o.op}): has inputs or options of the wrong kind "
+                                f"({' '.join(str(error).split())})")
             self.made[o.index] = [*self.builder.nodes][before:]
             for position, output in enumerate(o.outputs):
                 if output.index in self.values or output.data:

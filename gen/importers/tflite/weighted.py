@@ -10,7 +10,7 @@ import numpy as np
 from bittern.gen.importers.errors import LARGEST, UnsupportedError
 from bittern.gen.importers.tflite.arithmetic import Multiplier, floated, rescaled
 from bittern.gen.importers.tflite.graph import Builder, Stream, Value, constant, stream
-from bittern.gen.importers.tflite.windows import axes, pairs
+from bittern.gen.importers.tflite.windows import axes, pairs, sized
 from bittern.gen.layers.dense import Dense
 from bittern.gen.layers.depthwise import Depthwise
 from bittern.gen.layers.requantize import Requantize
@@ -134,7 +134,7 @@ def transpose_conv(g: Builder, o: Operation, shape: Value, weights: Value, x: Va
     edge, tensor = g.map(o.name, x)
     wanted = [int(n) for n in constant(shape, "output shape").ravel()]
     if len(wanted) != 4 or w.ndim != 4 or w.shape[3] != tensor.channels or wanted[0] != 1 or (
-            wanted[3] != w.shape[0]) or min(wanted) < 1 or prod(wanted) > LARGEST:
+            wanted[3] != w.shape[0]) or min(wanted) < 1:
         raise UnsupportedError(f"has weights of shape {w.shape} for a map of shape {x.shape} and "
                                f"an output of shape {tuple(wanted)}")
     found = []
@@ -144,8 +144,8 @@ def transpose_conv(g: Builder, o: Operation, shape: Value, weights: Value, x: Va
         before = kernel - 1 - (max(lost, 0) // 2 if o.options["Padding"] == "SAME" else 0)
         axis = Axis(size, kernel, before=before, zoom=stride, gaps=True,
                     after=max(0, kernel - before - (size - 1) * stride - 1))
-        found.append(Axis(size, kernel, before=before, zoom=stride, gaps=True,
-                          after=axis.after + out - axis.outputs))
+        found.append(sized(Axis(size, kernel, before=before, zoom=stride, gaps=True,
+                                after=axis.after + out - axis.outputs)))
     patches = Patches(found[0], found[1], x.quantization.zero)
     seen = g.window(o.name, Stream(edge, x.shape, x.quantization), patches)
     return sums(g, o, x, seen, tuple(wanted), w[:, ::-1, ::-1].reshape(len(w), -1), scale, bias)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bittern.gen.importers.errors import LARGEST, UnsupportedError
-from bittern.gen.importers.tflite.arithmetic import Multiplier, rescaled
+from bittern.gen.importers.tflite.arithmetic import Multiplier, nearest, rescaled
 from bittern.gen.importers.tflite.graph import (
     Builder,
     Constant,
@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from bittern.gen.importers.tflite.file import Operation, TensorInfo
     from bittern.gen.ir import Layer
 
-__all__ = ["RULES", "axes", "pairs"]
+__all__ = ["RULES", "axes", "pairs", "same", "sized"]
+
+SEEN = 2**22
+"""Elements that the windows along one axis may see."""
 
 
 def pairs(options: dict[str, Any], what: str, default: int = 0) -> tuple[int, int]:
@@ -58,14 +61,20 @@ def axes(options: dict[str, Any], shape: tuple[int, ...], kernel: Sequence[int]
             before, after = lost // 2, lost - lost // 2
         elif options["Padding"] != "VALID":
             raise UnsupportedError(f"has the padding {options['Padding']}; accepted: SAME, VALID")
-        if max(k, size + before + after) > LARGEST:
-            raise UnsupportedError(f"has windows of {reach}, too large")
-        found.append(Axis(size, k, stride, before, after, dilation))
+        found.append(sized(Axis(size, k, stride, before, after, dilation)))
     rows, columns = found
-    if rows.outputs * columns.outputs * rows.kernel * columns.kernel > LARGEST:
+    if rows.kernel * columns.kernel * max(rows.outputs * columns.outputs, shape[-1]) > LARGEST:
         raise UnsupportedError(f"has {rows.outputs} x {columns.outputs} windows of {rows.kernel} x "
                                f"{columns.kernel}, too many")
     return rows, columns
+
+
+def sized(axis: Axis) -> Axis:
+    """Return `axis`, whose table of elements must fit in memory."""
+    if axis.outputs * axis.kernel > SEEN:
+        raise UnsupportedError(f"has {axis.outputs} windows of {axis.kernel} elements along one "
+                               f"axis; accepted: {SEEN} elements in all")
+    return axis
 
 
 def same(x: Stream, output: TensorInfo) -> Stream:
@@ -91,16 +100,16 @@ def average_pool_2d(g: Builder, o: Operation, x: Value) -> Stream:
                           frozen(np.zeros(size, np.int64)))
         edge = g.append(f"{o.name}_sum", layer, edge, scale=y.scale / patches.taps,
                         zero=y.zero * patches.taps)
-    counts = np.multiply.outer(*((a.elements >= 0).sum(axis=1)
-                                 for a in (patches.rows, patches.columns))).ravel()
-    counts, which = np.unique(np.repeat(counts, size), return_inverse=True)
+    counts, which = np.unique(np.multiply.outer(*(
+        (a.elements >= 0).sum(axis=1) for a in (patches.rows, patches.columns))),
+        return_inverse=True)
     clip = y.clip(o.options["FusedActivationFunction"])
 
     def function(q: Ints) -> Ints:
         y: Ints = (np.sign(q) * ((np.abs(q) + counts // 2) // counts)).clip(*clip)
         return y
 
-    edge = g.requantize(o.name, edge, function, y, counts.size, which)
+    edge = g.requantize(o.name, edge, function, y, counts.size, np.repeat(which, size))
     return Stream(edge, (1, *patches.shape, size), y)
 
 
@@ -137,7 +146,7 @@ def mean(g: Builder, o: Operation, x: Value, at: Value) -> Stream:
         edge, layer = g.shaped(o.name, x), SpatialSum()
     else:
         edge, tensor = g.map(o.name, x)
-        rows, columns = (Axis(n, n if i in axis else 1)
+        rows, columns = (sized(Axis(n, n if i in axis else 1))
                          for i, n in enumerate(tensor.shape[:2], 1))
         layer = Depthwise(Patches(rows, columns),
                           frozen(np.ones((tensor.channels, count), np.int64)),
@@ -160,14 +169,14 @@ def pad(g: Builder, o: Operation, x: Value, amounts: Value, fill: Value | None =
     edge, tensor = g.map(o.name, x)
     by = constant(amounts, "paddings")
     if by.shape != (4, 2) or by.min() < 0 or by[0].any() or (
-            prod(n + int(p.sum()) for n, p in zip(tensor.shape, by[1:], strict=True)) > LARGEST):
+            by.max() > SEEN):
         raise UnsupportedError(f"pads shape {x.shape} by {by.tolist()[:4]}; accepted: rows, "
                                "columns and channels")
     y = x.quantization
     value = y.zero if fill is None else int(constant(fill, "value").ravel()[0])
     (top, bottom), (left, right), (first, last) = by[1:].tolist()
-    patches = Patches(Axis(tensor.shape[0], before=top, after=bottom),
-                      Axis(tensor.shape[1], before=left, after=right), value)
+    patches = Patches(sized(Axis(tensor.shape[0], before=top, after=bottom)),
+                      sized(Axis(tensor.shape[1], before=left, after=right)), value)
     edge = g.window(o.name, Stream(edge, x.shape, y), patches)
     channels = tensor.channels
     if first + last:
@@ -185,24 +194,23 @@ def resize_nearest_neighbor(g: Builder, o: Operation, x: Value, size: Value) -> 
     x = same(stream(x), o.output)
     edge, tensor = g.map(o.name, x)
     wanted = [int(n) for n in constant(size, "size").ravel()]
-    if len(wanted) != 2 or min(wanted) < 1 or prod(wanted) * tensor.channels > LARGEST:
+    if len(wanted) != 2 or not 1 <= min(wanted) <= max(wanted) <= SEEN:
         raise UnsupportedError(f"resizes shape {x.shape} to {tuple(wanted[:4])}")
-    found = [nearest(n, out, corners=o.options["AlignCorners"], half=o.options["HalfPixelCenters"])
-             for n, out in zip(tensor.shape, wanted, strict=False)]
-    edge = g.window(o.name, Stream(edge, x.shape, x.quantization), Patches(found[0], found[1]))
+    rows, columns = (neighbours(n, out, corners=o.options["AlignCorners"],
+                                half=o.options["HalfPixelCenters"])
+                     for n, out in zip(tensor.shape[:2], wanted, strict=True))
+    edge = g.window(o.name, Stream(edge, x.shape, x.quantization), Patches(rows, columns))
     return Stream(edge, (1, *wanted, tensor.channels), x.quantization)
 
 
-def nearest(size: int, out: int, *, corners: bool, half: bool) -> Axis:
+def neighbours(size: int, out: int, *, corners: bool, half: bool) -> Axis:
     """Return the elements that the reference takes, with its floats of 32 bits."""
-    step = np.float32((size - 1) / (out - 1) if corners and out > 1 else size / out)
-    if corners and out > 1:
-        step = np.float32(size - 1) / np.float32(out - 1)
-    at = (np.arange(out, dtype=np.float32) + np.float32(0.5 * half)) * step
-    taken = np.minimum(np.floor(at + np.float32(0.5)) if corners else np.floor(at), size - 1)
-    taken = taken.astype(np.int64).clip(min=0)
+    less = corners and out > 1
+    at = (np.arange(out, dtype=np.float32) + np.float32(0.5 * half)) * (
+        np.float32(size - less) / np.float32(out - less))
+    taken = (nearest(at) if corners else np.floor(at)).astype(np.int64).clip(0, size - 1)
     first, stride = int(taken[0]), int(taken[1] - taken[0]) if out > 1 else 1
-    choices = [Axis(size, zoom=out // size)] if out % size == 0 else []
+    choices = [sized(Axis(size, zoom=out // size))] if out % size == 0 else []
     if stride >= 1 and first + (out - 1) * stride < size:
         choices.append(picked(size, first, first + (out - 1) * stride + 1, stride))
     for axis in choices:
@@ -214,7 +222,7 @@ def nearest(size: int, out: int, *, corners: bool, half: bool) -> Axis:
 
 def picked(size: int, first: int, end: int, stride: int = 1) -> Axis:
     """Return every `stride`-th of some elements."""
-    return Axis(size, stride=stride, before=-first, after=end - size)
+    return sized(Axis(size, stride=stride, before=-first, after=end - size))
 
 
 def taken(g: Builder, o: Operation, x: Stream, bounds: list[tuple[int, int, int]],
