@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bittern.gen.ir import Tensor, compile_graph
+from bittern.gen.layers.multiply import Multiply
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.passes import PIPELINE
 from bittern.gen.search import make_plan
@@ -49,9 +50,14 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
 
 def specialize(graph: Graph, target: Target) -> Graph:
     """Return `graph` with layers that make use of what the device of `target` can do."""
-    return replace(graph, nodes=tuple(
-        replace(node, layer=node.layer.with_fields(absorbs=target.absorbs))
-        if isinstance(node.layer, Weighted) else node for node in graph.nodes))
+    def specialized(layer: Layer) -> Layer:
+        if isinstance(layer, Multiply):
+            return replace(layer, absorbs=target.absorbs)
+        return (layer.with_fields(absorbs=target.absorbs) if isinstance(layer, Weighted)
+                else layer)
+
+    return replace(graph, nodes=tuple(replace(node, layer=specialized(node.layer))
+                                      for node in graph.nodes))
 
 
 def with_formats(graph: Graph, formats: Mapping[str, str]) -> Graph:

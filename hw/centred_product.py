@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from bittern.hw.ints import shape_of
 from bittern.hw.merge import Merge
-from bittern.hw.operators.booth import BoothProduct
 from bittern.hw.operators.dsp_product import DspProduct
-from bittern.hw.operators.product import bounds_of
+from bittern.hw.operators.product import Product, bounds_of
 from bittern.hw.rows import adder_lut4
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class CentredProduct(Merge):
     ----------
     zero0, zero1 : int
     dsp : bool
-        Whether a multiplier of the device makes it, or adders, each with a register.
+        Whether a multiplier of the device makes it, or a tree of adders, each with a register.
     """
 
     zero0: int = 0
@@ -53,7 +52,7 @@ class CentredProduct(Merge):
 
     def _product(self, a: Shape, b: Shape) -> Operator:
         f0, f1 = self.factors(a, b)
-        return DspProduct(f0, f1) if self.dsp else BoothProduct(f0, f1, registers=True)
+        return DspProduct(f0, f1) if self.dsp else Product(f0, f1, registers=True)
 
     def gates(self, stages: Stages, a: Value, b: Value) -> Value:
         product = self._product(a.shape(), b.shape())

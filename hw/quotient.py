@@ -121,17 +121,17 @@ class Quotient(Requant):
         read = self.is_read(unit.folds)
         fold = pipeline.count(unit.folds, "channel") if read else Const(0, 0)
         pairs = [self._parameters(pipeline, a, unit, k, fold) for k, a in enumerate(acc)]
-        divisors, biases = [d for d, _ in pairs], [b for _, b in pairs]
+        inverses, biases = [d for d, _ in pairs], [b for _, b in pairs]
         if read:
             acc = pipeline.stage(acc, "address")
-            held = _stage(pipeline, [*acc, *divisors, *biases], "read")
-            acc, divisors, biases = (held[k:k + unit.pe] for k in range(0, len(held), unit.pe))
+            held = _stage(pipeline, [*acc, *inverses, *biases], "read")
+            acc, inverses, biases = (held[k:k + unit.pe] for k in range(0, len(held), unit.pe))
         rests = [Remainder.of(a, b, self.shift) for a, b in zip(acc, biases, strict=True)]
         if self.adds:
-            rests, divisors = _next(pipeline, rests, divisors, "biased")
+            rests, inverses = _next(pipeline, rests, inverses, "biased")
         for digit in range(1, self.bits):
-            rests = [rest.step(d) for rest, d in zip(rests, divisors, strict=True)]
-            rests, divisors = _next(pipeline, rests, divisors, f"digit_{digit}")
+            rests = [rest.step(d) for rest, d in zip(rests, inverses, strict=True)]
+            rests, inverses = _next(pipeline, rests, inverses, f"digit_{digit}")
         y = [rest.quotient(signed=self.lo < 0) for rest in rests]
         if self.clips:
             y = pipeline.stage([clipped(pipeline, v, self.lo, self.hi) for v in y], "clipped")
@@ -139,17 +139,18 @@ class Quotient(Requant):
 
     def _parameters(self, pipeline: Pipeline, acc: Value, unit: Fold, k: int, fold: Value
                     ) -> tuple[Value, Value]:
-        """Return divisor and bias of lane `k`: at the next stage, if there is a table."""
+        """Return inverted divisor, and bias, of lane `k`: at the next stage, if from a table."""
         d_shape, b_shape = self.words
         above: Value = acc >= self.pivot if self.is_kinked else Const(0, 0)
-        divisors = unit.lane(self.divisor[:, np.newaxis], k).ravel().tolist()
+        full = (1 << d_shape.width) - 1
+        inverses = (full - unit.lane(self.divisor[:, np.newaxis], k)).ravel().tolist()
         biases = unit.lane(self.bias, k).tolist()
         if not self.is_read(unit.folds):
             low, *high = (Const(b, b_shape) for b in biases[0])
-            return Const(divisors[0], d_shape), Mux(above, high[0], low) if high else low
+            return Const(inverses[0], d_shape), Mux(above, high[0], low) if high else low
         mask = (1 << b_shape.width) - 1
         words = [d | (b & mask) << d_shape.width
-                 for d, pair in zip(divisors, biases, strict=True) for b in pair]
+                 for d, pair in zip(inverses, biases, strict=True) for b in pair]
         word = pipeline.table(words, d_shape.width + b_shape.width, Cat(above, fold),
                               f"parameters_{k}")
         bias = word[d_shape.width:]
@@ -199,10 +200,11 @@ class Remainder:
         """Unsigned."""
         return self.value[:-1] ^ self.value[-1].replicate(len(self.value) - 1)
 
-    def step(self, divisor: Value) -> Remainder:
-        """Return the next remainder, and whether this one is negative as a digit."""
-        low, high = self.magnitude[:len(divisor)], self.magnitude[len(divisor):]
-        return Remainder(Cat(self.is_negative, low) - divisor, self.is_negative,
+    def step(self, inverse: Value) -> Remainder:
+        """Return the next remainder, given the bits of the divisor, inverted."""
+        low, high = self.magnitude[:len(inverse)], self.magnitude[len(inverse):]
+        value = difference(Cat(self.is_negative, low), Cat(inverse, Const(1, 1)).as_signed())
+        return Remainder(value[:len(inverse) + 2].as_signed(), self.is_negative,
                          Cat(~self.is_negative, self.digits), self.beyond | high.any())
 
     def quotient(self, *, signed: bool) -> Value:
@@ -213,11 +215,21 @@ class Remainder:
         return Cat(rest, ~first).as_signed() if signed else Cat(rest, first)
 
 
-def _next(pipeline: Pipeline, rests: list[Remainder], divisors: list[Value], name: str
+def difference(a: Value, inverse: Value) -> Value:
+    """Return ``a - b``, given a signed ``~b``: an adder, which carries in from below its bits.
+
+    Carry cells of the iCE40 do not invert.
+    """
+    sign = Cat() if a.shape().signed else Const(0, 1)
+    total = Cat(Const(1, 1), a, sign).as_signed() + Cat(Const(1, 1), inverse).as_signed()
+    return total[1:].as_signed()
+
+
+def _next(pipeline: Pipeline, rests: list[Remainder], inverses: list[Value], name: str
           ) -> tuple[list[Remainder], list[Value]]:
-    """Return remainders and divisors a level later."""
+    """Return remainders and inverses a level later."""
     values = [v for rest in rests for v in (rest.value, rest.negative, rest.digits, rest.beyond)]
-    held = _stage(pipeline, [*values, *divisors], name)
+    held = _stage(pipeline, [*values, *inverses], name)
     rests = [Remainder(*held[4 * k:4 * k + 4]) for k in range(len(rests))]
     return rests, held[4 * len(rests):]
 

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from bittern.hw.ints import shape_of, width_of
 from bittern.hw.pipeline import Stages
-from bittern.hw.quotient import Remainder
+from bittern.hw.quotient import Remainder, difference
 from bittern.hw.requant import Fold
 from bittern.hw.saturation import clipped
 from bittern.hw.stream import lanes
@@ -107,11 +107,10 @@ class SerialQuotient(wiring.Component):
                                 f"words_{k}")
             (acc,) = stages.stage([self._kept(x)], f"address_{k}")
             # a block of memory is too slow for more than to be read
-            acc, word = stages.stage([acc, word], f"read_{k}")
-            word = word.as_signed() if shape.signed else word
+            acc, word = stages.stage([acc, word.as_signed()], f"read_{k}")
         else:
             acc, above = stages.stage([self._kept(x), above], f"held_{k}")
-            divisor, *first = (Const(w, shape) for w in words[spec.bias.shape[1] - 1:])
+            divisor, *first = (Const(w, shape) for w in words[len(spec.bias[0]) - 1:])
             word = Mux(load, Mux(above, first[-1], first[0]), divisor)
         low, high = self._first
         width = spec.words[0].width
@@ -125,20 +124,19 @@ class SerialQuotient(wiring.Component):
             m.d.sync += rest.digits.eq(Cat(~rest.is_negative, rest.digits))
             # what is beyond the divisor stays there, so that all digits are the same
             with m.If(load | ~beyond):
-                m.d.sync += [rest.value.eq(Mux(load, acc << spec.shift, doubled) - word),
+                m.d.sync += [rest.value.eq(difference(Mux(load, acc << spec.shift, doubled), word)),
                              rest.negative.eq(~load & rest.is_negative)]
         return clipped(stages, rest.quotient(signed=spec.lo < 0), *spec.bounds)
 
     def _words(self, k: int) -> tuple[list[int], Shape]:
-        """Return what is subtracted in lane `k`, and its shape.
+        """Return what is subtracted in lane `k`, inverted, and its shape.
 
         For each transfer the divisor, and what is subtracted at first: one for each line.
         """
         divisor, bias = self.spec.divisor[:, np.newaxis], self.spec.bias
-        parts = divisor.repeat(bias.shape[1], axis=1), -bias
-        words = np.concatenate([self.fold.lane(part, k) for part in parts], axis=1)
-        return words.ravel().tolist(), shape_of(
-            min(-int(bias.max()), 0), max(int(divisor.max()), -int(bias.min())))
+        parts = divisor.repeat(len(bias[0]), axis=1), -bias
+        words = ~np.concatenate([self.fold.lane(part, k) for part in parts], axis=1)
+        return words.ravel().tolist(), shape_of(int(words.min()), int(words.max()))
 
     @property
     def _bits(self) -> int:

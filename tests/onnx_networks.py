@@ -89,8 +89,7 @@ class Model:
         """Assert that every bit equals the reference's; return the network."""
         network = self.network()
         y = network.decode(network.graph.golden(network.encode(xs)))
-        int8 = any(INT8 in rule.rule for rule in network.rules)
-        expected = self.reference(xs, int8=int8)
+        expected = self.reference(xs, int8=any(INT8 in rule.rule for rule in network.rules))
         np.testing.assert_array_equal(y, expected, strict=True)
         assert [(r.node, r.op.removeprefix("com.microsoft.")) for r in network.rules] == [
             (n.name, n.op_type) for n in self.nodes]
@@ -141,6 +140,7 @@ class Maker:
         space = tuple(int(n) for n in rng.integers(5, 10, rank - 2))
         self.shape = (1, int(rng.integers(1, 5)), *space)
         self.input_is_float = qdq and rng.random() < 0.9
+        self.dequantized = {}
         self.model = Model(*self.shape, dtype=np.float32 if self.input_is_float else dtype,
                            opset=opset)
 
@@ -168,10 +168,32 @@ class Maker:
         return Tensor(self.model.q("x", scale, zero), self.shape, scale, zero)
 
     def floats(self, t):
-        return self.model.dq(t.name, *t.parameters)
+        """Return the floats of a tensor: the same for all who read them, or not."""
+        if t.name not in self.dequantized or self.chance(0.5):
+            self.dequantized[t.name] = self.model.dq(t.name, *t.parameters)
+        return self.carried(self.dequantized[t.name], t.shape)[0]
 
-    def close(self, name, shape, scale, zero):
+    def carried(self, name, shape, *, pools=False):
+        """Append what the reference looks through: elements are moved, and come back."""
+        model = self.model
+        if self.chance(0.85) or len(shape) == 2:
+            return name, shape
+        kind = self.choose("Reshape", "Transpose", "Squeeze", *(["MaxPool"] if pools else []))
+        if kind == "Reshape":
+            return model("Reshape", model("Reshape", name, np.array([-1, shape[-1]])),
+                         np.array(shape)), shape
+        if kind == "Transpose":
+            order = [int(i) for i in self.rng.permutation(len(shape))]
+            return model("Transpose", model("Transpose", name, perm=order),
+                         perm=[int(i) for i in np.argsort(order)]), shape
+        if kind == "Squeeze":
+            return model("Unsqueeze", model("Squeeze", name, np.array([0])), np.array([0])), shape
+        attributes = {"kernel_shape": [min(2, n) for n in shape[2:]]}
+        return model("MaxPool", name, **attributes), shape_after("MaxPool", shape, **attributes)
+
+    def close(self, name, shape, scale, zero, *, pools=False):
         """Quantize floats."""
+        name, shape = self.carried(name, shape, pools=pools)
         return Tensor(self.model.q(name, scale, zero), shape, scale, zero)
 
     def weights(self, shape, axis):
@@ -205,15 +227,15 @@ class Maker:
         zero = np.zeros(np.shape(scale), np.int32)
         return self.model.dq(units, scale, zero, **({"axis": 0} if np.ndim(scale) else {}))
 
-    def sums(self, t, op, w, axis, taps, **attributes):
-        """Append a convolution or a matrix product."""
+    def sums(self, t, op, w, axis, taps, *, pools=False, **attributes):
+        """Append a convolution or a matrix product, and perhaps a pool before it is quantized."""
         w, w_scale, w_zero = w
         outputs = w.shape[axis]
         size = float(t.scale * np.max(w_scale) * 40 * np.sqrt(taps))
         scale = self.scale(size)
         behind = self.choose("", "", "Relu", "Clip")
         shape = shape_after(op, t.shape, w.shape, **attributes)
-        zero = self.zero(least=behind != "")
+        zero = self.zero(least=behind != "" and not (self.power and self.chance(0.5)))
         model = self.model
         if not self.qdq:
             b = self.bias(outputs, t, w_scale, kinds=("none", "int32"))
@@ -240,7 +262,7 @@ class Maker:
             y = model("Relu", y)
         elif behind == "Clip":
             y = model("Clip", y, np.float32(0), np.float32(300 * scale))
-        return self.close(y, shape, scale, zero)
+        return self.close(y, shape, scale, zero, pools=pools)
 
     def convolution(self, t):
         rank = len(t.shape) - 2
@@ -255,15 +277,14 @@ class Maker:
             attributes["auto_pad"] = self.choose("SAME_UPPER", "SAME_LOWER", "VALID")
         else:
             attributes["pads"] = [int(self.rng.integers(0, k + 1)) for k in kernel * 2]
-        padded = sum(attributes.get("pads", [0]))
-        if any((k - 1) * d + 1 > n for k, d, n in zip(kernel, dilations, t.shape[2:],
-                                                      strict=True)) and not padded > 2:
-            attributes["auto_pad"] = "SAME_UPPER"
-            attributes.pop("pads", None)
+        if min(shape_after("Conv", t.shape, (outputs, channels // groups, *kernel),
+                           **attributes)) < 1:
+            attributes = {"group": groups, "auto_pad": "SAME_UPPER"}
         if attributes.get("auto_pad", "VALID") != "VALID":
             attributes["dilations"] = [1] * rank
         w = self.weights((outputs, channels // groups, *kernel), 0)
-        return self.sums(t, "Conv", w, 0, int(np.prod(kernel)) * channels // groups, **attributes)
+        return self.sums(t, "Conv", w, 0, int(np.prod(kernel)) * channels // groups, pools=True,
+                         **attributes)
 
     def flat(self, t):
         """Return activations as a row."""
@@ -288,7 +309,7 @@ class Maker:
         rank = len(t.shape) - 2
         kernel = [self.choose(1, 2, 3) for _ in range(rank)]
         pads = [int(self.rng.integers(0, k)) for k in kernel * 2]
-        attributes = {"kernel_shape": kernel, "pads": pads, "ceil_mode": int(self.chance(0.3)),
+        attributes = {"kernel_shape": kernel, "pads": pads,
                       "strides": [self.choose(1, 2) for _ in kernel]}
         shape = shape_after("MaxPool", t.shape, **attributes)
         if min(shape) < 1:

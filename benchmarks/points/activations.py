@@ -12,9 +12,11 @@ from amaranth.lib.wiring import In, Out
 from bittern.hw.arg_max import FrameArgMax
 from bittern.hw.ints import shape_of
 from bittern.hw.partial_sums import ChunkedSum
+from bittern.hw.quotient import Quotient
 from bittern.hw.requant import Requantizer
 from bittern.hw.rounding import Rounding
 from bittern.hw.scale import Scale
+from bittern.hw.serial_quotient import SerialQuotient
 from bittern.hw.softmax import Softmax, SoftmaxSpec
 from bittern.hw.stochastic import LFSR, StochasticRounder
 from bittern.hw.table import Table
@@ -83,6 +85,13 @@ def requantizer(spec: Requant) -> Requantizer:
     return Requantizer(spec, lo=LO, hi=HI, features=CHANNELS, pe=1)
 
 
+def quotient(channels: int) -> Quotient:
+    """Return divisors as 8-bit networks have them, and fractions of biases."""
+    rng = np.random.default_rng(channels)
+    return Quotient(rng.integers(1 << 22, 1 << 24, channels), rng.integers(0, 256, (channels, 1)),
+                    8, -128, 127)
+
+
 def table(channels: int) -> Requantizer:
     """Return a table of 256 accumulators."""
     values = np.random.default_rng(0).integers(-128, 128, (channels, 256))
@@ -103,6 +112,14 @@ POINTS = [
           lambda: requantizer(scale(8))),
     Point("Requantizer, multiply and shift", f"16 x 8 bits to 8 bits, {CHANNELS} channels, DSP",
           lambda: requantizer(scale(8)), dsp=True),
+    *(Point("Requantizer, quotient", f"20 to 8 bits, {channels} channel{'s'[:channels != 1]}",
+            lambda channels=channels: Requantizer(quotient(channels), lo=-1 << 19,
+                                                  hi=(1 << 19) - 1, features=64, pe=1))
+      for channels in (1, 64)),
+    *(Point("SerialQuotient", f"20 to 8 bits, {channels} channel{'s'[:channels != 1]}, a result in "
+            "8 cycles", lambda channels=channels: SerialQuotient(
+                quotient(channels), lo=-1 << 19, hi=(1 << 19) - 1, features=64, pe=1))
+      for channels in (1, 64)),
     Point("Requantizer, table", f"8 to 8 bits, {CHANNELS} channels", lambda: table(CHANNELS)),
     Point("Requantizer, table", "8 to 8 bits, 1 channel", lambda: table(1)),
     Point("StochasticRounder", "24 to 16 bits, LFSR of 16 bits",

@@ -11,6 +11,7 @@ from bittern.gen.ir import Fold, Layer, Tensor
 from bittern.gen.merging import merge_cost
 from bittern.gen.timing import Steps
 from bittern.hw.centred_product import CentredProduct
+from bittern.hw.family import Family
 from bittern.hw.merge import Merger
 from bittern.hw.stream import transfers
 
@@ -29,10 +30,18 @@ NARROW = 11
 
 @dataclass(frozen=True)
 class Multiply(Layer):
-    """``y = (x0 - zero0) * (x1 - zero1)``, element by element."""
+    """``y = (x0 - zero0) * (x1 - zero1)``, element by element.
+
+    Parameters
+    ----------
+    zero0, zero1 : int
+    absorbs : bool
+        Whether the adders of the device take in functions of two operands before them.
+    """
 
     zero0: int = 0
     zero1: int = 0
+    absorbs: bool = False
 
     def spec(self, form: str = ADDERS) -> CentredProduct:
         """Return what it computes of each two elements, and by what."""
@@ -71,7 +80,8 @@ class Multiply(Layer):
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         x0, x1 = xs
-        cost = merge_cost(self.spec(fold.format), x0.element, x1.element, fold.pe)
+        cost = merge_cost(self.spec(fold.format), x0.element, x1.element, fold.pe,
+                          families=[Family.ECP5 if self.absorbs else Family.ICE40])
         if fold.format != MULTIPLIER:
             return cost
         # a multiplier has registers of its own

@@ -39,8 +39,8 @@ def read(data: bytes, name: str) -> Network:
     content = onnx_file.parse(data, name, (TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8))
     try:
         return Interpreter(content, int8=False).network()
-    except UnsupportedError as error:
+    except UnsupportedError as first:
         try:
             return Interpreter(content, int8=True).network()
-        except UnsupportedError:
-            raise error from None
+        except UnsupportedError as second:
+            raise min(second, first, key=lambda e: str(e).count("\n")) from None

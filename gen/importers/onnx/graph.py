@@ -36,8 +36,10 @@ __all__ = ["LARGEST_MAP", "Builder", "check_size"]
 
 LARGEST_MAP = 2**22
 """Elements an edge may have."""
+BYTE = 2**8
+"""Integers of which all results of a function are looked at: whether it falls, or does nothing…"""
 TABLE = 2**16
-"""Results of a function that are looked at, to see whether it falls or changes nothing."""
+"""…and also where there are at most so many results in all channels."""
 WIDE_TABLE = 2**24
 """Results that are looked at where thresholds are the only way to compute the function."""
 FRACTION = 44
@@ -55,13 +57,14 @@ class Builder(builder.Builder):
 
     The order of the elements of the network's input is left to the first layer that reads it: until
     then, the input's edge is flat, and `spots` is None. The places of streams on that edge are
-    always those in the file; `spots` has, for each of them, the place on the edge. If that layer
-    takes any order, those of `channel_axis` come last.
+    always those in the file; `spots` has, for each of them, the place on the edge. For a layer that
+    takes any order, `channel_axis` of the input comes last.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.spots: Ints | None = None
+        self.input_shape: tuple[int, ...] = ()
         self.channel_axis = 1
         self.formats: dict[str, str] = {}
 
@@ -94,12 +97,16 @@ class Builder(builder.Builder):
         """Return whether the elements of an edge can be put into any order."""
         return x.edge == INPUT and self.spots is None
 
+    def bind(self, order: Ints) -> None:
+        """Give the edge of the input the shape of `order`, with these elements of the file."""
+        self.spots = np.empty(order.size, np.int64)
+        self.spots[order.ravel()] = np.arange(order.size)
+        self.types[INPUT] = replace(self.types[INPUT], shape=order.shape)
+
     def arranged(self, x: Stream, order: Ints, name: str) -> Stream:
         """Return `x` on an edge of the shape of `order`, with the elements of these numbers."""
         if self.is_free(x):
-            self.spots = np.empty(order.size, np.int64)
-            self.spots[x.places.ravel()[order.ravel()]] = np.arange(order.size)
-            self.types[INPUT] = replace(self.types[INPUT], shape=order.shape)
+            self.bind(x.places.ravel()[order])
             return x
         if not np.array_equal(self.where(x).ravel()[order.ravel()], np.arange(order.size)):
             raise UnsupportedError(
@@ -150,13 +157,13 @@ class Builder(builder.Builder):
         return self.arranged(x, order[..., np.argsort(places)], name), places
 
     def settled(self, x: Stream, name: str) -> Stream:
-        """Return `x` with its edge in an order: a map if it has the shape of one."""
-        if not self.is_free(x):
-            return x
-        if len(x.shape) not in (3, 4) or x.shape[0] != 1:
-            return self.flat(x, name)
-        order = np.moveaxis(numbered(x.shape[1:]), self.channel_axis - 1, -1)
-        return self.arranged(x, order if order.ndim == 3 else order[np.newaxis], name)
+        """Return `x` with its edge in an order: a map if the input has the shape of one."""
+        shape = self.input_shape
+        if self.is_free(x) and len(shape) in (3, 4) and shape[0] == 1 and (
+                prod(shape) == x.places.size):
+            order = np.moveaxis(numbered(shape[1:]), self.channel_axis - 1, -1)
+            self.bind(order if order.ndim == 3 else order[np.newaxis])
+        return self.flat(x, name) if self.is_free(x) else x
 
     def spread(self, x: Stream, parameter: Array) -> Array:
         """Return a parameter in the order of the edge of `x`: one, one for each channel, or all."""
@@ -256,7 +263,10 @@ class Builder(builder.Builder):
             return function(q.reshape(len(q), *x.width)).reshape(q.shape)
 
         span = tensor.hi - tensor.lo + 1
-        if span * size <= TABLE:
+        if size * BYTE > LARGEST:
+            raise UnsupportedError(f"has {size} functions of its input; accepted: {LARGEST // BYTE}"
+                                   ", one for each element at most")
+        if span <= BYTE or span * size <= TABLE:
             q = np.arange(tensor.lo, tensor.hi + 1)[:, np.newaxis]
             table = columns(q + np.zeros(size, np.int64))
             if (table == q).all():
@@ -273,7 +283,7 @@ class Builder(builder.Builder):
             for start in range(tensor.lo, tensor.hi + 1, rows):
                 q = np.arange(start, min(start + rows, tensor.hi + 1))[:, np.newaxis]
                 part = np.vstack([least, columns(q + np.zeros(size, np.int64))])
-                if (np.diff(part, axis=0) < 0).any():
+                if (part[1:] < part[:-1]).any():
                     raise UnsupportedError("falls somewhere; accepted: QuantizeLinear before it")
                 least = part[-1]
         spec = fit(columns, tensor.lo, tensor.hi, size)
@@ -287,10 +297,11 @@ class Builder(builder.Builder):
         q = np.arange(tensor.lo, tensor.hi + 1).reshape(-1, *(1 for _ in x.width))
         return bool((np.diff(x.run(q + np.zeros(x.width, np.int64)), axis=0) >= 0).all())
 
-    def tables(self, x: Stream, table: Ints, name: str, format_: str) -> str:
+    def table(self, x: Stream, values: Ints, name: str, format_: str) -> str:
         """Append a table of the integers of `x`."""
-        lo = self.types[x.edge].lo
-        return self.requantize(replace(x, width=()), lambda q: table[q - lo], name, format_)
+        x = self.settled(x, name)
+        spec = Table(frozen(values[np.newaxis]), self.types[x.edge].lo)
+        return self.append(name, Requantize(spec), x.edge, format_=format_)
 
     def weighted(self, streams: tuple[Stream, Stream], terms: tuple[Array, Array],
                  then: Callable[[Array], Ints], name: str, format_: str) -> str:
@@ -305,7 +316,7 @@ class Builder(builder.Builder):
             tables = [np.rint((t - t.min()) * 2.0**bits).astype(np.int64) for t in terms]
             thresholds = separate(tables[0][:, np.newaxis] + tables[1], y)
             if thresholds is not None:
-                edges = [self.tables(s, t, f"{name}_scale{k}", "a fixed point number")
+                edges = [self.table(s, t, f"{name}_scale{k}", "a fixed point number")
                          for k, (s, t) in enumerate(zip(streams, tables, strict=True))]
                 total = self.append(f"{name}_sum", Add(), *edges, format_="a fixed point number")
                 return self.append(name, Requantize(thresholds), total, format_=format_)

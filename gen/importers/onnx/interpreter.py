@@ -13,6 +13,15 @@ from bittern.gen.importers.errors import MalformedError, UnsupportedError
 from bittern.gen.importers.frames import frames
 from bittern.gen.importers.onnx.arithmetic import Quantization, float32
 from bittern.gen.importers.onnx.elementwise import ELEMENTWISE_RULES, append_pair
+from bittern.gen.importers.onnx.fusion import (
+    CARRIERS,
+    DEQUANTIZE,
+    INT8_ALLOWED,
+    NOTHING,
+    OLDEST,
+    OUTPUT_DTYPE,
+    QUANTIZE,
+)
 from bittern.gen.importers.onnx.graph import Builder, described, numbered
 from bittern.gen.importers.onnx.linear import LINEAR_RULES
 from bittern.gen.importers.onnx.moves import MOVE_RULES
@@ -33,6 +42,7 @@ from bittern.gen.importers.onnx.values import (
     Stream,
     Tail,
     Value,
+    stored,
 )
 from bittern.gen.ir import INPUT
 from bittern.gen.layers.requantize import Requantize
@@ -47,14 +57,6 @@ if TYPE_CHECKING:
     from bittern.hw.ints import Ints
 
 __all__ = ["Interpreter"]
-
-CARRIERS = ("MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze")
-"""Operators before which the reference puts QuantizeLinear, and behind which DequantizeLinear."""
-NOTHING = ("Cast", "Dropout", "Identity")
-"""Operators that the reference leaves out where they change nothing."""
-QUANTIZE = ("QuantizeLinear", "com.microsoft.QuantizeLinear")
-DEQUANTIZE = ("DequantizeLinear", "com.microsoft.DequantizeLinear")
-
 
 class Interpreter:
     """Executes the operations of a file, one rule each.
@@ -81,16 +83,20 @@ class Interpreter:
         self.uses = Counter(name for o in content.operations for name in o.inputs)
         self.uses[content.output] += 1
         self.encoded: tuple[Host, Quantization] | None = None
+        self.builder.input_shape = content.shape
         self.builder.channel_axis = self.channel_axis()
 
     def network(self) -> Network:
         """Execute all operations and return the network."""
         content = self.content
+        if content.operations[0].opset < OLDEST:
+            raise MalformedError(f"{content.name} has operator set {content.operations[0].opset}; "
+                                 f"accepted: {OLDEST} and later")
         if content.dtype in EIGHT_BITS:
             of = Quantization(np.float32(1), 0, content.dtype)
             self.builder.open(prod(content.shape), of.lo, of.hi, f"{content.dtype} of the input")
             self.values[content.input] = Stream(INPUT, numbered(content.shape), content.dtype,
-                                                lambda q: q)
+                                                stored)
         else:
             self.values[content.input] = Host(content.shape, lambda x: x)
         left = Counter(self.uses)
@@ -173,23 +179,33 @@ class Interpreter:
         """Return what `o` made, without what the reference does not see in it any more."""
         if isinstance(value, Stream | Pair) and value.unit and self.uses[o.outputs[0]] != 1:
             value = replace(value, unit=None)
-        if not isinstance(value, Stream) or value.source is None or o.op in NOTHING:
+        if not isinstance(value, Stream) or value.source is None or o.op not in CARRIERS:
             return value
         readers = self.readers.get(o.outputs[0], [])
-        if o.op not in DEQUANTIZE:
-            if o.op not in CARRIERS or (o.outputs[0] == self.content.output and readers):
-                return replace(value, source=None)
-            single = sum(r.op not in QUANTIZE for r in readers) + (not readers) == 1
-            return replace(value, source=self.source(value.source.stored, single=single))
-        return value
+        if o.outputs[0] == self.content.output and readers:
+            return replace(value, source=None)
+        inserted = sum(r.op not in QUANTIZE for r in readers) + (not readers)
+        if inserted:
+            self.check_inserted(o, value.source.stored)
+        return replace(value, source=self.source(value.source.stored, single=inserted == 1))
+
+    def check_inserted(self, o: Operation, of: Quantization) -> None:
+        """Refuse what the reference does not load, where it inserts quantizers of its own."""
+        if of.dtype != np.int8 or o.opset < OUTPUT_DTYPE:
+            return
+        if not self.int8:
+            raise UnsupportedError("is between int8 and an operator, which ONNX Runtime 1.31 does "
+                                   "not load from this operator set on; accepted: operator set "
+                                   f"{OUTPUT_DTYPE - 1}, or quantizers around {o.op}")
+        self.rules.setdefault(o.index, f"nothing to do, with {INT8_ALLOWED}")
 
     # Quantization
 
-    def source(self, stored: Quantization, *, single: bool) -> Source:
+    def source(self, of: Quantization, *, single: bool) -> Source:
         """Return what a fused kernel sees of stored integers that one node reads, or several."""
-        if self.int8 or not single or stored.dtype == np.uint8:
-            return Source(stored, stored)
-        return Source(stored, Quantization(stored.scale, stored.zero + 128, np.dtype(np.uint8)))
+        if self.int8 or not single or of.dtype == np.uint8:
+            return Source(of, of)
+        return Source(of, Quantization(of.scale, of.zero + 128, np.dtype(np.uint8)))
 
     def quantize(self, o: Operation, x: Value, scale: Value, zero: Value | None = None) -> Value:
         """QuantizeLinear."""
@@ -219,6 +235,7 @@ class Interpreter:
                 lambda q: to.codes(run(q))))
         self.check_second(o, to)
         if isinstance(x, Stream | Pair) and x.unit and x.unit.moved:
+            self.check_inserted(o, to)
             seen = self.source(to, single=True).seen # one is put before what moves elements
         else:
             seen = self.seen(o, to)
@@ -233,13 +250,18 @@ class Interpreter:
             edge = append_pair(self, x, to, seen, o.name, format_)
             self.took(x, f"folded into {o.name}")
             self.rules[o.index] = f"{x.op.lower()}, thresholds" if seen is to else "thresholds"
-            return Stream(edge, self.builder.where(x), to.dtype, lambda q: q)
+            if seen and self.int8 and seen.dtype == np.int8 and o.op in QUANTIZE:
+                self.rules[o.index] += f", with {INT8_ALLOWED}"
+            return Stream(edge, self.builder.where(x), to.dtype, stored)
         if seen is None or x.unit is None:
             return self.closed(o, x, lambda q: to.codes(x.function(q)), to)
         kernel, offset = x.unit.codes(seen), seen.zero - to.zero
         if kernel is None:
             raise UnsupportedError(f"its input {x.reason}")
-        return self.closed(o, x, lambda q: kernel(q) - offset, to)
+        y = self.closed(o, x, lambda q: kernel(q) - offset, to)
+        if self.int8 and seen.dtype == np.int8 and o.op in QUANTIZE:
+            self.rules[o.index] += f", with {INT8_ALLOWED}"
+        return y
 
     def closed(self, o: Operation, x: Stream, function: Callable[[Ints], Ints],
                to: Quantization, name: str = "") -> Stream:
@@ -248,12 +270,12 @@ class Interpreter:
         self.took(x, f"folded into {o.name}")
         if edge == x.edge:
             self.rules.setdefault(o.index, "nothing to do")
-            return Stream(edge, x.places, to.dtype, lambda q: q)
+            return Stream(edge, x.places, to.dtype, stored)
         layer, before = self.builder.nodes[edge].layer, self.rules.get(o.index)
         assert isinstance(layer, Requantize)
         kind = type(layer.spec).__name__.lower()
         self.rules[o.index] = f"{before}, {kind}" if before else kind
-        return Stream(edge, self.builder.where(x), to.dtype, lambda q: q)
+        return Stream(edge, self.builder.where(x), to.dtype, stored)
 
     def dequantize_stored(self, o: Operation, x: Value, scale: Value, zero: Value | None) -> Value:
         """Return floats of an operator on integers, as if DequantizeLinear was there."""
@@ -277,6 +299,8 @@ class Interpreter:
     def quantized_as(self, name: str) -> Quantization | None:
         """Return how all nodes that read a tensor quantize it, if they agree."""
         readers = self.readers.get(name, [])
+        if self.uses[name] == 1 and readers and readers[0].op in (*CARRIERS, *NOTHING, "Flatten"):
+            return self.quantized_as(readers[0].outputs[0])
         if self.uses[name] != len(readers) or any(r.op not in QUANTIZE for r in readers):
             return None
         found = {self.parameters(r) for r in readers}
@@ -314,12 +338,12 @@ class Interpreter:
         """Make the input of the graph."""
         if self.encoded is not None:
             if self.encoded == (x, to):
-                return Stream(INPUT, numbered(x.shape), to.dtype, lambda q: q)
+                return Stream(INPUT, numbered(x.shape), to.dtype, stored)
             raise UnsupportedError("is the second quantizer of the network's input; accepted: one")
         self.rules[o.index] = "host: quantizes the input"
         self.encoded = x, to
         self.builder.open(prod(x.shape), to.lo, to.hi, described(to.scale, to.zero))
-        return Stream(INPUT, numbered(x.shape), to.dtype, lambda q: q)
+        return Stream(INPUT, numbered(x.shape), to.dtype, stored)
 
     def dequantize(self, o: Operation, x: Value, scale: Value,
                    zero: Value | None = None) -> Value:
@@ -356,13 +380,12 @@ class Interpreter:
         x = self.stream(x)
         if x.dtype not in EIGHT_BITS:
             raise UnsupportedError(f"reads {x.dtype}; accepted: int8, uint8")
-        if not x.pending:
+        if x.run is stored:
             return x
         edge = self.builder.requantize(x, x.function, f"{o.name}_input",
                                        self.builder.formats[x.edge])
         self.took(x, f"folded into the input of {o.name}")
-        return Stream(edge, self.builder.where(x) if edge != x.edge else x.places, x.dtype,
-                      lambda q: q)
+        return Stream(edge, self.builder.where(x) if edge != x.edge else x.places, x.dtype, stored)
 
     def stream(self, x: Value | None, what: str = "input") -> Stream:
         """Return a value that must be on the chip."""

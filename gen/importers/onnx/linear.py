@@ -18,7 +18,7 @@ from bittern.gen.importers.onnx.arithmetic import (
 )
 from bittern.gen.importers.onnx.graph import check_size, described, in_order
 from bittern.gen.importers.onnx.parameters import codes_of, constant, quantization
-from bittern.gen.importers.onnx.values import Codes, Constant, Stream, Unit, Value
+from bittern.gen.importers.onnx.values import Codes, Constant, Stream, Unit, Value, stored
 from bittern.gen.importers.onnx.windows import axes_of, transposed_axes_of
 from bittern.gen.layers.dense import Dense
 from bittern.hw.ints import Ints, frozen
@@ -80,7 +80,7 @@ def operand(self: Interpreter, o: Operation, x: Value) -> Operand:
         if most < SMALL:
             table = np.ldexp(values.astype(np.float64), -unit).astype(np.int64)
             scale = np.ldexp(np.float32(1), unit)
-            edge = self.builder.tables(x, table, f"{o.name}_input", described(scale))
+            edge = self.builder.table(x, table, f"{o.name}_input", described(scale))
             self.took(x, f"folded into the input of {o.name}")
             return Operand(replace(x, edge=edge, places=self.builder.where(x)), scale, 0)
     raise UnsupportedError("its input is floats, which the reference adds in an order of its own; "
@@ -137,8 +137,11 @@ class Addend:
     fuses: bool
 
     @classmethod
-    def of(cls, b: Value | None, x: Operand, weights: Weights) -> Addend:
-        """Return a constant, or nothing; floats become integers as the reference does it."""
+    def of(cls, b: Value | None, x: Operand, weights: Weights, *, kernel: bool = True) -> Addend:
+        """Return a constant, or nothing; floats become integers as the reference does it.
+
+        A `kernel` adds integers, whatever their scale is; it is used where that differs little.
+        """
         outputs = len(weights.integers)
         if b is None:
             return cls(np.zeros(outputs, np.int64), np.zeros(outputs, np.float32), True, True)
@@ -152,6 +155,10 @@ class Addend:
                 raise UnsupportedError("has a bias of type "
                                        f"{b.codes.integers.dtype}, or with a zero point; accepted: "
                                        "int32 without")
+            unit = (x.scale * weights.scale).astype(np.float64)
+            if kernel and (np.abs(b.codes.scale.ravel() - unit) > unit / 100).any():
+                raise UnsupportedError(f"has a bias of scale {b.codes.scale.flat[0]:g}; accepted: "
+                                       f"the product of the other scales, {unit.flat[0]:g}")
             integers = np.broadcast_to(b.codes.integers.ravel().astype(np.int64), outputs)
             return cls(integers, floats, True, b.codes.direct)
         if b.array.dtype != np.float32:
@@ -192,8 +199,6 @@ def sums(self: Interpreter, o: Operation, x: Operand, weights: Weights, addend: 
             return lambda q: requantize(q, ratio, to)
 
         unit = Unit(codes, source.seen.dtype)
-        if source.seen.dtype == np.int8:
-            self.rules[o.index] += ", with session.qdqisint8allowed=1"
         if dense and addend.quantized and not self.quantizes(o.outputs[0]):
             def run(q: Ints) -> Array:
                 return float32(q) * factor
@@ -258,7 +263,7 @@ def conv_transpose(self: Interpreter, o: Operation, x: Value, w: Value,
     taps = weights.integers.reshape(groups, inputs, each, axes[0].kernel, axes[1].kernel)
     taps = taps.transpose(0, 2, 1, 3, 4).reshape(groups * each, inputs, *taps.shape[3:])
     weights = Weights(taps, weights.scale)
-    addend = Addend.of(b, stream, weights)
+    addend = Addend.of(b, stream, weights, kernel=False)
     edge, places = convolved(self, o, stream, taps[..., ::-1, ::-1], weights, addend.integers,
                              axes, groups, o.name)
     return sums(self, o, stream, weights, addend, edge, places, direct=False, dense=False)
@@ -268,7 +273,7 @@ def qlinear_conv(self: Interpreter, o: Operation, x: Value, x_scale: Value, x_ze
                  w: Value, w_scale: Value, w_zero: Value, y_scale: Value, y_zero: Value,
                  b: Value | None = None) -> Value:
     """QLinearConv."""
-    stream, to = stored(self, o, x, x_scale, x_zero), quantization(y_scale, y_zero)
+    stream, to = integers(self, o, x, x_scale, x_zero), quantization(y_scale, y_zero)
     weights = outputs_first(codes_of(constant(w, "weights"), w_scale, w_zero, 0), 0)
     edge, places = convolution(self, o, stream, weights, bias_of(b, weights), f"{o.name}_sum")
     return requantized(self, o, edge, places, output_scale(stream.scale, weights.scale, to.scale),
@@ -278,13 +283,13 @@ def qlinear_conv(self: Interpreter, o: Operation, x: Value, x_scale: Value, x_ze
 def conv_integer(self: Interpreter, o: Operation, x: Value, w: Value, x_zero: Value | None = None,
                  w_zero: Value | None = None) -> Value:
     """ConvInteger."""
-    stream = stored(self, o, x, None, x_zero)
+    stream = integers(self, o, x, None, x_zero)
     weights = outputs_first(codes_of(constant(w, "weights"), None, w_zero, 0), 0)
     edge, places = convolution(self, o, stream, weights, bias_of(None, weights), o.name)
     return accumulator(edge, places)
 
 
-def stored(self: Interpreter, o: Operation, x: Value, scale: Value | None,
+def integers(self: Interpreter, o: Operation, x: Value, scale: Value | None,
            zero: Value | None) -> Operand:
     """Return integers of the file as an operand."""
     x = self.integers(x, o)
@@ -306,13 +311,13 @@ def requantized(self: Interpreter, o: Operation, edge: str, places: Ints, factor
                 to: Quantization) -> Stream:
     """Requantize the sums of an operator on integers."""
     factor = factor if factor.size > 1 else factor.reshape(())
-    acc = Stream(edge, places, np.dtype(np.int32), lambda q: q, factor.shape)
+    acc = Stream(edge, places, np.dtype(np.int32), stored, factor.shape)
     return self.closed(o, acc, lambda q: requantize(q, factor, to), to)
 
 
 def accumulator(edge: str, places: Ints) -> Stream:
     """Return sums as the file has them: int32."""
-    return Stream(edge, places, np.dtype(np.int32), lambda q: q)
+    return Stream(edge, places, np.dtype(np.int32), stored)
 
 
 # Matrix products
@@ -346,7 +351,7 @@ def matrix_of(codes: Codes, *, transposed: bool) -> Weights:
 
 def matmul(self: Interpreter, o: Operation, x: Value, w: Value) -> Value:
     """MatMul by constant weights; with a constant added to it, the reference makes it a Gemm."""
-    codes = constant_codes(w, "second operand")
+    codes = constant_codes(w, "weights")
     weights = matrix_of(codes, transposed=False)
     outputs = len(weights.integers)
 
@@ -365,7 +370,7 @@ def gemm(self: Interpreter, o: Operation, x: Value, w: Value, b: Value | None = 
     """Gemm."""
     if o.attribute("transA", 0):
         raise UnsupportedError("transposes its first operand; accepted: transA = 0")
-    codes, beta = constant_codes(w, "second operand"), o.attribute("beta", 1.0)
+    codes, beta = constant_codes(w, "weights"), o.attribute("beta", 1.0)
     alpha = o.attribute("alpha", 1.0)
     if b is not None and (alpha != 1 or beta != 1):
         raise UnsupportedError(f"has alpha = {alpha:g}, beta = {beta:g} and a bias; accepted: 1 "
@@ -388,7 +393,7 @@ def qlinear_matmul(self: Interpreter, o: Operation, x: Value, x_scale: Value, x_
                    w: Value, w_scale: Value, w_zero: Value, y_scale: Value,
                    y_zero: Value) -> Value:
     """QLinearMatMul."""
-    stream, to = stored(self, o, x, x_scale, x_zero), quantization(y_scale, y_zero)
+    stream, to = integers(self, o, x, x_scale, x_zero), quantization(y_scale, y_zero)
     weights = matrix_of(codes_of(constant(w, "weights"), w_scale, w_zero, 1), transposed=False)
     edge, places = product(self, o, stream, weights, bias_of(None, weights), f"{o.name}_sum")
     return requantized(self, o, edge, places, output_scale(stream.scale, weights.scale, to.scale),
@@ -398,7 +403,7 @@ def qlinear_matmul(self: Interpreter, o: Operation, x: Value, x_scale: Value, x_
 def matmul_integer(self: Interpreter, o: Operation, x: Value, w: Value,
                    x_zero: Value | None = None, w_zero: Value | None = None) -> Value:
     """MatMulInteger."""
-    stream = stored(self, o, x, None, x_zero)
+    stream = integers(self, o, x, None, x_zero)
     weights = matrix_of(codes_of(constant(w, "weights"), None, w_zero, 1), transposed=False)
     edge, places = product(self, o, stream, weights, bias_of(None, weights), o.name)
     return accumulator(edge, places)
@@ -410,7 +415,7 @@ def qgemm(self: Interpreter, o: Operation, x: Value, x_scale: Value, x_zero: Val
     """QGemm: floats, if it has no scale for its output."""
     if o.attribute("transA", 0):
         raise UnsupportedError("transposes its first operand; accepted: transA = 0")
-    stream, transposed = stored(self, o, x, x_scale, x_zero), bool(o.attribute("transB", 0))
+    stream, transposed = integers(self, o, x, x_scale, x_zero), bool(o.attribute("transB", 0))
     weights = matrix_of(codes_of(constant(w, "weights"), w_scale, w_zero, 0 if transposed else 1),
                         transposed=transposed)
     name = o.name if y_scale is None else f"{o.name}_sum"

@@ -11,6 +11,7 @@ import numpy as np
 
 from bittern.gen.importers.errors import LARGEST, UnsupportedError
 from bittern.gen.importers.onnx.elementwise import axis_of
+from bittern.gen.importers.onnx.fusion import CARRIERS
 from bittern.gen.importers.onnx.graph import check_size, numbered
 from bittern.gen.importers.onnx.parameters import quantization
 from bittern.gen.importers.onnx.values import Constant, Host, Pair, Stream, Value
@@ -55,8 +56,12 @@ def rearranged(o: Operation, x: Value, function: Callable[[Array, int], Array]) 
                                 else a) if same else None
         return Constant(function(x.array, 0), codes)
     if isinstance(x, Stream | Pair):
-        unit = x.unit and replace(x.unit, moved=True, biased=None)
-        return replace(x, places=function(x.places, 0), unit=unit, pending=(*x.pending, o.index))
+        y = replace(x, places=function(x.places, 0), pending=(*x.pending, o.index),
+                    unit=x.unit and replace(x.unit, moved=True, biased=None))
+        if o.op in CARRIERS:
+            return y
+        return replace(y, unit=None, source=None) if isinstance(y, Stream) else (
+            replace(y, unit=None))
     run = x.run
     shape = function(np.empty((0, *x.shape), bool), 1).shape[1:]
     if isinstance(x, Host):

@@ -23,6 +23,7 @@ from bittern.gen.importers.onnx.moves import integers_of, plain
 from bittern.gen.importers.onnx.parameters import quantization
 from bittern.gen.importers.onnx.values import Constant, Host, Stream, Unit, Value
 from bittern.gen.importers.onnx.windows import axes_of, sizes
+from bittern.gen.ir import Tensor
 from bittern.gen.layers.depthwise import Depthwise
 from bittern.gen.layers.max_pool import MaxPool
 from bittern.gen.layers.spatial_sum import SpatialSum
@@ -155,7 +156,8 @@ def averages(self: Interpreter, o: Operation, x: Stream, edge: str, places: Ints
         return None if None in tables else kernel
 
     run = None
-    if exact_sums(source.stored, int(taps.max())):
+    beyond = o.attribute("ceil_mode", 0) and o.attribute("count_include_pad", 0)
+    if exact_sums(source.stored, int(taps.max())) and not beyond: # what the kernel counts, too
         divisor = float32(counts[..., np.newaxis] if width else counts[0, 0])
 
         def run(q: Ints) -> Array:
@@ -254,18 +256,20 @@ def pad(self: Interpreter, o: Operation, x: Value, amounts: Value, value: Value 
         raise UnsupportedError(f"pads axes {where} of shape {x.shape}; accepted: rows and columns "
                                "of (1, channels, rows, columns)")
     stream = self.builder.map(stream, o.name)
-    tensor = self.builder.types[stream.edge]
     integer = stream.source.stored.zero if stream.source and not fill else found(
-        stream.function(np.arange(tensor.lo, min(tensor.hi, tensor.lo + 2**16) + 1)), fill,
-        tensor.lo)
+        stream, fill, self.builder.types[stream.edge])
     spatial = [Axis(n, before=b, after=a) for n, b, a in zip(x.shape, before, after,
                                                              strict=True)][2:]
     rows, columns = [Axis(1), *spatial][-2:]
     self.rules[o.index] = "window"
     padded = self.builder.windowed(stream, Patches(rows, columns, integer), shape, o.name)
     readers = self.readers.get(o.outputs[0], [])
-    keeps = not fill and min(given, default=0) >= 0 and readers and all(
-        r.op == "Conv" and r.attribute("auto_pad", "NOTSET") == "NOTSET" for r in readers)
+    merges = not fill and min(given, default=0) >= 0 and axes is None and len(readers) == 1 and (
+        self.uses[o.outputs[0]] == 1 and readers[0].attribute("auto_pad", "NOTSET") == "NOTSET")
+    if merges and readers[0].op in ("MaxPool", "AveragePool"):
+        raise UnsupportedError(f"is made the padding of {readers[0].op} by the reference, which "
+                               "computes something else; accepted: pads of its own")
+    keeps = merges and readers[0].op == "Conv"
     return replace(padded, unit=None, source=stream.source if keeps else None,
                    pending=(*stream.pending, o.index))
 
@@ -277,13 +281,21 @@ def constant_number(value: Value) -> Array:
     return value.array.reshape(())
 
 
-def found(values: Array, number: Array, lo: int) -> int:
+def found(x: Stream, number: Array, tensor: Tensor) -> int:
     """Return the integer that stands for a number."""
-    at = np.flatnonzero(np.broadcast_to(values, values.shape) == number)
-    if not at.size:
+    lo, hi, function = tensor.lo, tensor.hi, x.function
+    if hi - lo < 2**16:
+        at = np.flatnonzero(np.broadcast_to(function(np.arange(lo, hi + 1)) == number, hi - lo + 1))
+        candidate = lo + int(at[0]) if at.size else lo
+    else:
+        while lo < hi and x.rises:
+            middle = (lo + hi) // 2
+            lo, hi = (lo, middle) if function(np.array(middle)) >= number else (middle + 1, hi)
+        candidate = lo
+    if function(np.array(candidate)) != number:
         raise UnsupportedError(f"pads with {number:g}, which no integer of its input stands for; "
                                "accepted: 0, or a number that QuantizeLinear makes")
-    return lo + int(at[0])
+    return candidate
 
 
 def resize(self: Interpreter, o: Operation, x: Value, _roi: Value | None = None,

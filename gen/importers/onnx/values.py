@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from bittern.gen.importers.onnx_file import Array
     from bittern.hw.ints import Ints
 
-__all__ = ["Codes", "Constant", "Host", "Pair", "Source", "Stream", "Tail", "Unit", "Value"]
+__all__ = ["Codes", "Constant", "Host", "Pair", "Source", "Stream", "Tail", "Unit", "Value",
+           "stored"]
+
+
+def stored(q: Ints) -> Ints:
+    """Return integers: those on the edge are those of the file."""
+    return q
 
 
 @dataclass(frozen=True, eq=False)

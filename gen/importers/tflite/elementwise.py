@@ -243,7 +243,7 @@ def level(g: Builder, o: Operation, x0: Stream, x1: Stream) -> tuple[Stream, Str
                 raise UnsupportedError(f"takes shapes {x0.shape} and {x1.shape}; accepted: equal "
                                        "ones, or one of them without rows and columns")
             patches = Patches(sized(Axis(1, zoom=shape[1])), sized(Axis(1, zoom=shape[2])))
-            edge = g.window(o.name, Stream(edge, x.shape, x.quantization), patches)
+            edge = g.window(o.name, edge, patches, x.quantization)
         found.append(Stream(edge, shape, x.quantization))
     return found[0], found[1]
 

@@ -27,7 +27,6 @@ PADDINGS = {v: k for k, v in vars(tflite.Padding).items() if k.isupper()}
 DTYPES = {"INT8": np.int8, "INT16": np.int16, "INT32": np.int32, "INT64": np.int64}
 RANK = 8
 """Dimensions that a tensor may have."""
-MANY_TENSORS = 2**16
 
 OPTIONS: dict[str, tuple[type, tuple[str, ...]]] = {
     "ADD": (tflite.AddOptions, ("FusedActivationFunction", "PotScaleInt16")),
@@ -231,9 +230,6 @@ class Reader:
         buffers = [*self.tables(model, "Buffers")]
         tensors = [self.tensor(t, i, buffers)
                    for i, t in enumerate(self.tables(graphs[0], "Tensors"))]
-        if len(tensors) > MANY_TENSORS:
-            raise MalformedError(f"{self.name} has {len(tensors)} tensors; accepted: "
-                                 f"{MANY_TENSORS}")
         operations = tuple(self.operation(o, i, codes, tensors)
                            for i, o in enumerate(self.tables(graphs[0], "Operators")))
         if not operations:

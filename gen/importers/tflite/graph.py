@@ -146,15 +146,15 @@ class Builder(builder.Builder):
         edge = self.shaped(name, x)
         return edge, self.types[edge]
 
-    def window(self, name: str, x: Stream, patches: Patches) -> str:
+    def window(self, name: str, edge: str, patches: Patches, quantization: Quantization) -> str:
         """Append windows on a map; what pads only is taken into the windows behind it."""
-        edge, patches = self.merged(self.shaped(name, x), patches)
+        edge, patches = self.merged(edge, patches)
         if patches.taps == 1 and all(
                 a.outputs == a.size and not (a.elements.ravel() - np.arange(a.size)).any()
                 for a in (patches.rows, patches.columns)):
             return edge
-        return self.append(f"{name}_window", Window(patches), edge, scale=x.quantization.scale,
-                           zero=x.quantization.zero)
+        return self.append(f"{name}_window", Window(patches), edge, scale=quantization.scale,
+                           zero=quantization.zero)
 
     def merged(self, edge: str, patches: Patches) -> tuple[str, Patches]:
         """Return `patches` on what a layer pads that does nothing else, where that is the same."""

@@ -82,7 +82,7 @@ def conv_2d(g: Builder, o: Operation, x: Value, weights: Value, *bias: Value | N
     for group, part in enumerate(w.reshape(groups, -1, rows, columns, depth)):
         matrix[group, :, :, :, group] = part
     patches = Patches(*axes(o.options, tensor.shape, (rows, columns)), x.quantization.zero)
-    seen = g.window(o.name, Stream(edge, x.shape, x.quantization), patches)
+    seen = g.window(o.name, edge, patches, x.quantization)
     return sums(g, o, x, seen, (1, *patches.shape, outputs), matrix.reshape(outputs, -1), scale,
                 bias)
 
@@ -147,7 +147,7 @@ def transpose_conv(g: Builder, o: Operation, shape: Value, weights: Value, x: Va
         found.append(sized(Axis(size, kernel, before=before, zoom=stride, gaps=True,
                                 after=axis.after + out - axis.outputs)))
     patches = Patches(found[0], found[1], x.quantization.zero)
-    seen = g.window(o.name, Stream(edge, x.shape, x.quantization), patches)
+    seen = g.window(o.name, edge, patches, x.quantization)
     return sums(g, o, x, seen, tuple(wanted), w[:, ::-1, ::-1].reshape(len(w), -1), scale, bias)
 
 

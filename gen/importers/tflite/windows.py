@@ -22,7 +22,6 @@ from bittern.gen.layers.dense import Dense
 from bittern.gen.layers.depthwise import Depthwise
 from bittern.gen.layers.max_pool import MaxPool
 from bittern.gen.layers.spatial_sum import SpatialSum
-from bittern.gen.layers.window import Window
 from bittern.hw.ints import Ints, frozen
 from bittern.hw.patches import Axis, Patches
 
@@ -177,7 +176,7 @@ def pad(g: Builder, o: Operation, x: Value, amounts: Value, fill: Value | None =
     (top, bottom), (left, right), (first, last) = by[1:].tolist()
     patches = Patches(sized(Axis(tensor.shape[0], before=top, after=bottom)),
                       sized(Axis(tensor.shape[1], before=left, after=right)), value)
-    edge = g.window(o.name, Stream(edge, x.shape, y), patches)
+    edge = g.window(o.name, edge, patches, y)
     channels = tensor.channels
     if first + last:
         if channels * (channels + first + last) > LARGEST:
@@ -199,7 +198,7 @@ def resize_nearest_neighbor(g: Builder, o: Operation, x: Value, size: Value) -> 
     rows, columns = (neighbours(n, out, corners=o.options["AlignCorners"],
                                 half=o.options["HalfPixelCenters"])
                      for n, out in zip(tensor.shape[:2], wanted, strict=True))
-    edge = g.window(o.name, Stream(edge, x.shape, x.quantization), Patches(rows, columns))
+    edge = g.window(o.name, edge, Patches(rows, columns), x.quantization)
     return Stream(edge, (1, *wanted, tensor.channels), x.quantization)
 
 
@@ -234,16 +233,15 @@ def taken(g: Builder, o: Operation, x: Stream, bounds: list[tuple[int, int, int]
     if bounds[0] != whole[0] or stride != 1:
         raise UnsupportedError(f"takes {bounds} of shape {x.shape}; accepted: any rows and "
                                "columns, and channels one after the other")
-    edge = g.shaped(o.name, x)
-    if bounds[1:-1] != whole[1:-1]:
-        if len(x.shape) not in (3, 4):
-            raise UnsupportedError(f"takes {bounds} of shape {x.shape}; accepted: 3 or 4 "
-                                   "dimensions")
+    if bounds[1:-1] == whole[1:-1]:
+        edge = g.shaped(o.name, x)
+    elif len(x.shape) not in (3, 4):
+        raise UnsupportedError(f"takes {bounds} of shape {x.shape}; accepted: 3 or 4 dimensions")
+    else:
         middle = [picked(n, *b) for n, b in zip(x.shape[1:-1], bounds[1:-1], strict=True)]
         rows, columns = [Axis(1), *middle][-2:]
         edge = g.shaped(o.name, x, (rows.size, columns.size, x.shape[-1]))
-        edge = g.append(f"{o.name}_window", Window(Patches(rows, columns)), edge, scale=y.scale,
-                        zero=y.zero)
+        edge = g.window(o.name, edge, Patches(rows, columns), y)
     if bounds[-1] != whole[-1]:
         edge = g.append(o.name, Channels(first, end), edge, scale=y.scale, zero=y.zero)
     return Stream(edge, shape, y)
