@@ -165,7 +165,12 @@ class Interpreter:
                 raise MalformedError(f"input {name!r} has an infinity or a NaN")
         if o.op not in RULES:
             raise UnsupportedError(f"unknown operator; accepted: {', '.join(sorted(RULES))}")
-        result = RULES[o.op](self, o, *xs)
+        rule = RULES[o.op]
+        try:
+            signature(rule).bind(self, o, *xs)
+        except TypeError:
+            raise UnsupportedError(f"has {len(xs)} inputs; accepted: as many as ONNX says") from None
+        result = rule(self, o, *xs)
         results = result if isinstance(result, tuple) else (result,)
         if isinstance(results[0], Constant):
             self.rules[o.index] = "constant"
