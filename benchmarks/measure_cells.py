@@ -174,8 +174,8 @@ def tasks(cell: Cell) -> Iterator[Task]:
         if dsp and family is Family.ICE40:
             device = UP5K # noqa: PLW2901
         for form, source in sources.items():
-            depends = [source, script(family, "top", dsp=dsp), device.device, device.speed, SEED,
-                       CLOCK_MHZ, tools(family)]
+            depends = [source, script(family, "top", "cell", dsp=dsp), device.device, device.speed,
+                       SEED, CLOCK_MHZ, tools(family)]
             if family is Family.ECP5:
                 depends.append(Path(bittern.boards.absorb.__file__).read_text())
             key = hashlib.sha256(repr(depends).encode()).hexdigest()[:16]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bittern.boards.absorb import absorb, count
 from bittern.boards.board import Family
@@ -14,7 +16,7 @@ from bittern.boards.dsp_registers import move_registers
 from bittern.gen.yosys import yosys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["netlist", "script", "synthesis", "synthesize"]
 
@@ -35,53 +37,78 @@ WORDS = "setattr -unset keep */s:2:1000000"
 CONFLICT = re.compile(r"Warning: ((?:Driver-driver conflict|multiple conflicting drivers) .*)")
 COLLISIONS = f"setparam -set COLLISION_X_MASK 16'b{'1' * 16} t:$memrd_v2 r:CLK_ENABLE=1 %i"
 # This and -no-rw-check: no memory here is read where it is written in the same cycle.
-# -noiopads: it would put pads on the ports of modules that are kept, too.
+# -noiopads: it would put pads on the ports of every module.
 PADS = "iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O -toutpad TBUF ~OEN:I:O"
 
 
 def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (),
-              dsp: bool = True) -> dict[str, int]:
+              dsp: bool = True,
+              progress: Callable[[float], None] = lambda _: None) -> dict[str, int]:
     """Synthesize ``top.il`` in `folder` to ``top.json``; return how many cells of each kind it has.
 
     The modules in `keep` remain modules, all others dissolve into those above them. Without `dsp`
-    multipliers become LUTs.
+    multipliers become LUTs. `progress` is told which part of the modules is done.
 
     Raises
     ------
     ValueError
         If Yosys fails, or drives a bit twice.
     """
-    log = yosys(script(family, top, keep=keep, dsp=dsp), folder)
-    if conflict := CONFLICT.search(log):
-        raise ValueError(f"Yosys made a netlist that is wrong: {conflict[1]}")
-    file = Path(folder, f"{top}.json")
-    cells = json.loads(file.read_text())
+    # Each module in a process of its own: Yosys takes far longer for a design than for its parts.
+    modules = [top, *keep]
+    cells: dict[str, Any] = {"modules": {}}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        runs = [pool.submit(yosys, script(family, top, module, keep=keep, dsp=dsp), folder)
+                for module in modules]
+        try:
+            for k, (module, run) in enumerate(zip(modules, runs, strict=True)):
+                if conflict := CONFLICT.search(run.result()):
+                    raise ValueError(f"Yosys made a netlist that is wrong: {conflict[1]}")
+                part = Path(folder, _file(module))
+                found = json.loads(part.read_text())
+                part.unlink()
+                # what is kept is a black box to all others
+                found["modules"] = {name: content for name, content in found["modules"].items()
+                                    if name == module or name not in keep}
+                cells = {**found, "modules": cells["modules"] | found["modules"]}
+                progress((k + 1) / len(modules))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     if family is Family.ECP5:
         absorb(cells)
         move_registers(cells)
-        file.write_text(json.dumps(cells))
+    Path(folder, f"{top}.json").write_text(json.dumps(cells))
     counts = count(cells, top)
     Path(folder, "synthesis.json").write_text(json.dumps(counts, indent=1))
     return counts
 
 
-def script(family: Family, top: str, *, keep: Sequence[str] = (), dsp: bool = True) -> list[str]:
-    """Return the commands of Yosys that :func:`synthesis` runs."""
-    synth = f"{(SYNTH if dsp else WITHOUT_DSP)[family]} -top {top}"
+def script(family: Family, top: str, module: str, *, keep: Sequence[str] = (),
+           dsp: bool = True) -> list[str]:
+    """Return the commands of Yosys by which :func:`synthesis` maps one module of ``top.il``."""
+    synth = f"{(SYNTH if dsp else WITHOUT_DSP)[family]} -top {module}"
     return [
         f"read_rtlil {top}.il",
-        *(f"setattr -mod -set keep_hierarchy 1 {module}" for module in keep),
+        *(f"blackbox {other}" for other in keep if other != module),
+        f"hierarchy -top {module}",
         COLLISIONS,
         f"{synth} -run begin:map_luts",
         WORDS,
         f"{synth} -run map_luts:",
-        *([f"{PADS} {top}"] if family is Family.GOWIN else []),
+        *([f"{PADS} {top}"] if family is Family.GOWIN and module == top else []),
+        *([] if module == top else [f"setattr -mod -unset top {module}"]),
         # what the cell libraries hold, and where on this machine they are
         "delete =A:blackbox/c:* =A:blackbox/w:$*",
         "setattr -unset src =*/*",
         "setattr -mod -unset src =*",
-        f"write_json {top}.json",
+        f"write_json {_file(module)}",
     ]
+
+
+def _file(module: str) -> str:
+    """Return the name of the file for the netlist of a module."""
+    return f"part-{module}.json"
 
 
 def synthesize(rtlil: str, family: Family, top: str = "top", *,
