@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from inspect import signature
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -169,7 +170,8 @@ class Interpreter:
         try:
             signature(rule).bind(self, o, *xs)
         except TypeError:
-            raise UnsupportedError(f"has {len(xs)} inputs; accepted: as many as ONNX says") from None
+            raise UnsupportedError(f"has {len(xs)} inputs; accepted: as many as ONNX says"
+                                   ) from None
         result = rule(self, o, *xs)
         results = result if isinstance(result, tuple) else (result,)
         if isinstance(results[0], Constant):
