@@ -14,15 +14,15 @@ from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from bittern.boards.netlist import Bit, modules
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["absorb", "count"]
+__all__ = ["absorb"]
 
 PINS = "ABCD"
 
-Bit = int | str
-"""Of Yosys' JSON: the number of a net, or the constant 0, 1 or x."""
 Lut = tuple[int, tuple[Bit, ...]]
 """A LUT4: its INIT, and its inputs A, B, C, D."""
 
@@ -33,25 +33,8 @@ def absorb(netlist: dict[str, Any]) -> None:
     Those go of which all readers are carry cells with room for their function; what each port
     and each other cell computes remains.
     """
-    for module in netlist["modules"].values():
-        if "blackbox" not in module["attributes"]:
-            _Module(module).absorb()
-
-
-def count(netlist: dict[str, Any], top: str) -> dict[str, int]:
-    """Return how many cells of each kind module `top` and those in it have."""
-    cells: dict[str, int] = {}
-    for cell in netlist["modules"][top]["cells"].values():
-        inner = netlist["modules"].get(cell["type"])
-        if cell["type"].startswith("$"): # says where others came from
-            continue
-        if inner is None or "blackbox" in inner["attributes"]:
-            found = {cell["type"]: 1}
-        else:
-            found = count(netlist, cell["type"])
-        for kind, n in found.items():
-            cells[kind] = cells.get(kind, 0) + n
-    return cells
+    for module in modules(netlist):
+        _Module(module).absorb()
 
 
 class _Module:

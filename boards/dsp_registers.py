@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from bittern.boards.netlist import Bit, modules, readers
+
 __all__ = ["move_registers"]
 
 WIDTH, PRODUCT = 18, 36
 PLAIN = {"CLKMUX": "CLK", "REGSET": "RESET", "CEMUX": "1"}
 """Parameters of a register that a multiplier can take the place of, where it has them."""
 
-Bit = int | str
-"""Of Yosys' JSON: the number of a net, or the constant 0, 1 or x."""
 
 
 def move_registers(netlist: dict[str, Any]) -> None:
@@ -21,9 +21,8 @@ def move_registers(netlist: dict[str, Any]) -> None:
     reset. All bits of a factor must be such registers, or the constant 0; those that nothing else
     reads go. All that reads a product must be such registers. What each port computes remains.
     """
-    for module in netlist["modules"].values():
-        if "blackbox" not in module["attributes"]:
-            _move(module)
+    for module in modules(netlist):
+        _move(module)
 
 
 def _move(module: dict[str, Any]) -> None:
@@ -34,25 +33,11 @@ def _move(module: dict[str, Any]) -> None:
     for cell in multipliers:
         for side in "AB":
             _move_factor(cells, cell, side, registers)
-    read = _readers(module)
+    read = readers(module)
     for bit in registers.keys() - read.keys():
         del cells[registers.pop(bit)]
     for cell in multipliers:
         _move_product(cells, cell, set(registers.values()), read)
-
-
-def _readers(module: dict[str, Any]) -> dict[Bit, list[str]]:
-    """Return the names of the cells that read each net, once for each pin; of ports, none."""
-    read: dict[Bit, list[str]] = {}
-    for port in module["ports"].values():
-        for bit in port["bits"]:
-            read.setdefault(bit, []).append("")
-    for name, cell in module["cells"].items():
-        for port, bits in cell["connections"].items():
-            if cell["port_directions"][port] != "output":
-                for bit in bits:
-                    read.setdefault(bit, []).append(name)
-    return read
 
 
 def _is_plain(cell: dict[str, Any]) -> bool:

@@ -22,7 +22,7 @@ from amaranth import (
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from bittern.boards.absorb import count
+from bittern.boards.netlist import count
 from bittern.boards.routing import route
 from bittern.boards.synthesis import synthesis
 from bittern.boards.usage import check_fits, synthesized

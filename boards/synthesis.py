@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bittern.boards.absorb import absorb, count
+from bittern.boards.absorb import absorb
 from bittern.boards.board import Family
+from bittern.boards.dsp_pairs import pair_products
 from bittern.boards.dsp_registers import move_registers
+from bittern.boards.netlist import count
 from bittern.gen.progress import silent
 from bittern.gen.yosys import yosys
 
@@ -84,9 +86,12 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    if family is Family.ECP5:
-        absorb(cells)
-        move_registers(cells)
+    match family:
+        case Family.ICE40:
+            pair_products(cells)
+        case Family.ECP5:
+            absorb(cells)
+            move_registers(cells)
     Path(folder, f"{top}.json").write_text(json.dumps(cells))
     counts = count(cells, top)
     Path(folder, "synthesis.json").write_text(json.dumps(counts, indent=1))

@@ -9,8 +9,9 @@ from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from bittern.boards.absorb import absorb, count
+from bittern.boards.absorb import absorb
 from bittern.boards.board import Family
+from bittern.boards.netlist import count
 from bittern.boards.synthesis import netlist, synthesis, synthesize
 from bittern.gen.rtlil import to_rtlil
 from bittern.gen.yosys import yosys
