@@ -64,5 +64,5 @@ prove: $(VENV)/.dev ## Prove that the gates of operators equal their specificati
 	$(VENV)/bin/python -m bittern.sim.prove
 
 .PHONY: fuzz
-fuzz: $(VENV)/.dev ## Compare 500 random networks of each importer with their reference runtimes
+fuzz: $(VENV)/.dev ## Compare random networks of each importer with their runtimes, and damaged files
 	$(VENV)/bin/python tests/fuzz.py
