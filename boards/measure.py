@@ -136,12 +136,14 @@ def count_all(components: Sequence[wiring.Component], family: Family, *,
 def _synthesize(components: Sequence[wiring.Component], family: Family, folder: Path, *,
                 dsp: bool) -> tuple[list[str], dict[str, Any]]:
     """Return the modules of `components`, and the netlist that is in `folder`."""
-    Path(folder, "top.il").write_text(to_rtlil(Harness(components)))
+    source = to_rtlil(Harness(components))
+    Path(folder, "top.il").write_text(source)
     modules = [f"top.component_{k}" for k in range(len(components))]
-    synthesis(family, folder, "top", keep=modules, dsp=dsp)
+    # a component that is only wires is no module any more
+    synthesis(family, folder, "top", dsp=dsp,
+              keep=[module for module in modules if f"\nmodule \\{module}\n" in source])
     return modules, json.loads(Path(folder, "top.json").read_text())
 
 
 def _usage(netlist: dict[str, Any], module: str, family: Family) -> Usage:
-    # a component that is only wires is no module any more
     return synthesized(family, count(netlist, module) if module in netlist["modules"] else {})

@@ -16,6 +16,7 @@ from bittern.boards.board import Family
 from bittern.boards.gowin import time_all
 from bittern.boards.patience import Patience
 from bittern.boards.usage import Usage, check_fits, placed
+from bittern.gen.progress import silent
 from bittern.gen.yosys import keep_log
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from bittern.boards.board import Device
+    from bittern.gen.progress import Progress
 
 __all__ = ["PACKAGES", "SEEDS", "Routed", "bitstream", "pack", "route"]
 
@@ -54,7 +56,7 @@ class Routed:
 
 
 def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: bool = True,
-          layers: dict[str, str] | None = None) -> Routed:
+          layers: dict[str, str] | None = None, progress: Progress = silent) -> Routed:
     """Place and route ``top.json`` of `folder`, with the pins of ``top.pcf`` or ``top.lpf``.
 
     `layers` maps names to the instances, by their path, whose share is to be told. Where no router
@@ -69,12 +71,18 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
         Path(folder, source).write_text(json.dumps(netlist))
     for placement, router in product(range(seed, seed + SEEDS), ROUTERS[family]):
         patience = Patience()
+
+        def ends(line: str, patience: Patience = patience) -> bool:
+            hopeless = patience.ends(line)
+            progress(patience.doing, patience.part)
+            return hopeless
+
         code, log = _run(family, NEXTPNR[family], [
             *_device(board, pins), "--json", source,
             "--write", "placed.json", "--report", "report.json",
             "--router", router, "--seed", str(placement), "--freq", f"{clock_mhz:.6f}",
             "--timing-allow-fail", # the report tells how fast it is
-        ], folder, patience.ends)
+        ], folder, ends)
         if code == 0:
             break
         check_fits(_utilisation(family, log), board)

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 from bittern.boards.absorb import absorb, count
 from bittern.boards.board import Family
 from bittern.boards.dsp_registers import move_registers
+from bittern.gen.progress import silent
 from bittern.gen.yosys import yosys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
+
+    from bittern.gen.progress import Progress
 
 __all__ = ["netlist", "script", "synthesis", "synthesize"]
 
@@ -42,12 +45,11 @@ PADS = "iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O -toutpad TBUF ~OEN:I:O"
 
 
 def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (),
-              dsp: bool = True,
-              progress: Callable[[float], None] = lambda _: None) -> dict[str, int]:
+              dsp: bool = True, progress: Progress = silent) -> dict[str, int]:
     """Synthesize ``top.il`` in `folder` to ``top.json``; return how many cells of each kind it has.
 
     The modules in `keep` remain modules, all others dissolve into those above them. Without `dsp`
-    multipliers become LUTs. `progress` is told which part of the modules is done.
+    multipliers become LUTs. `progress` is told how many are done.
 
     Raises
     ------
@@ -57,6 +59,7 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
     # Each module in a process of its own: Yosys takes far longer for a design than for its parts.
     modules = [top, *keep]
     cells: dict[str, Any] = {"modules": {}}
+    progress("synthesizing", 0)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         runs = [pool.submit(yosys, script(family, top, module, keep=keep, dsp=dsp), folder)
                 for module in modules]
@@ -71,7 +74,7 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
                 found["modules"] = {name: content for name, content in found["modules"].items()
                                     if name == module or name not in keep}
                 cells = {**found, "modules": cells["modules"] | found["modules"]}
-                progress((k + 1) / len(modules))
+                progress("synthesizing", (k + 1) / len(modules))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -13,6 +13,7 @@ from bittern.boards.routing import PACKAGES, SEEDS, pack, route
 from bittern.boards.synthesis import synthesis
 from bittern.boards.top import Top
 from bittern.boards.usage import check_fits, synthesized
+from bittern.gen.progress import silent
 from bittern.gen.rtlil import safe_names
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from bittern.boards.board import Board
     from bittern.boards.usage import Usage
+    from bittern.gen.progress import Progress
 
 __all__ = ["BuildReport", "build", "tools"]
 
@@ -67,7 +69,7 @@ class BuildReport:
 
 def build(design: Callable[[float], wiring.Component], board: Board, folder: Path, *,
           layers: Sequence[str] = (), clock_mhz: float | None = None, seed: int = 1,
-          progress: Callable[[str], None] = lambda _: None) -> BuildReport:
+          progress: Progress = silent) -> BuildReport:
     """Write the bitstream of a design to `folder`, and the reports of the tools below it.
 
     Parameters
@@ -81,7 +83,7 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
     clock_mhz
         The wanted clock, or None for the one of the board.
     progress
-        Is told of each step as it starts.
+        Is told of each step.
 
     Raises
     ------
@@ -95,25 +97,24 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
     # Every round aims at the first clock: nextpnr would stop trying where less is asked of it.
     aim = float(clock.frequency)
     for attempt in range(1, ROUNDS + 1):
-        progress("elaborating")
+        progress("elaborating", 0)
         modules = _elaborate(Top(design(float(clock.frequency)), board, clock), board, work, layers)
-        progress("synthesizing")
-        cells = synthesis(board.family, work, "top", keep=list(modules.values()))
+        cells = synthesis(board.family, work, "top", keep=list(modules.values()),
+                          progress=progress)
         check_fits(synthesized(board.family, cells), board)
-        progress(f"placing and routing at {float(clock.frequency):.5g} MHz")
         best = 0.0
         for placement in range(seed, seed + PLACEMENTS * SEEDS, SEEDS):
             routed = route(board, work, clock_mhz=aim, seed=placement,
                            layers={name: module.removeprefix("top.")
-                                   for name, module in modules.items()})
+                                   for name, module in modules.items()}, progress=progress)
             best = max(best, routed.fmax_mhz)
             reached = f"the design reaches {best:.2f} MHz"
             if not NEAR * clock.frequency <= routed.fmax_mhz < clock.frequency:
                 break
-            progress(f"{reached}: placing and routing it anew")
+            progress(f"{reached}: placing and routing it anew", 0)
         if routed.fmax_mhz >= clock.frequency:
             break
-        progress(f"{reached}: once more with a lower clock")
+        progress(f"{reached}: once more with a lower clock", 0)
         try:
             clock = clock_below(board.family, board.oscillator_mhz, best * MARGIN**attempt)
         except ValueError as error:
@@ -121,7 +122,7 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
     else:
         raise ValueError(f"{reached}, less than its clock, after {ROUNDS} attempts: "
                          "ask for a lower clock")
-    progress("packing")
+    progress("packing", 0)
     packed = pack(board, work)
     packed.replace(folder / packed.name)
     for file in work.iterdir():

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bittern.gen.progress import Progress, silent
 from bittern.sim.vectors import Mismatch, Results, Vectors
-from bittern.sim.verilate import Progress, execute, silent, verilate, write_source
+from bittern.sim.verilate import execute, verilate, write_source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bittern.gen.progress import Progress, silent
 from bittern.sim import compiled
-from bittern.sim.verilate import Progress, silent
 
 if TYPE_CHECKING:
     from bittern.sim.vectors import Results, Vectors

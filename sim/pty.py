@@ -24,7 +24,8 @@ from amaranth.sim import Simulator
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, Timer
 
-from bittern.sim.verilate import Progress, silent, verilate, write_source
+from bittern.gen.progress import Progress, silent
+from bittern.sim.verilate import verilate, write_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

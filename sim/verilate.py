@@ -8,19 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ["Progress", "execute", "silent", "verilate", "write_source"]
-
-Progress: TypeAlias = "Callable[[str, float], None]"
-"""Is told what is being done, and which part of it is over (0 to 1)."""
-
-
-def silent(_step: str, _part: float) -> None:
-    """Show no progress."""
+__all__ = ["execute", "verilate", "write_source"]
 
 
 def execute(command: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None,

@@ -198,6 +198,20 @@ def test_a_router_that_goes_on_and_on_is_given_up_by_count():
     assert router2.ends("Info:     iter=5844 wires=20697 overused=2 overuse=2 archfail=NA")
 
 
+def test_progress_is_read_from_the_log_of_the_router():
+    patience, seen = Patience(), []
+    for line in ("Info: at initial placer iter 0, wirelen = 59\n",
+                 "Info:     iter=1 wires=20815 overused=4000 overuse=4100 archfail=NA",
+                 "Info:     iter=2 wires=20815 overused=200 overuse=210 archfail=NA",
+                 "Info:     iter=3 wires=20815 overused=0 overuse=0 archfail=0"):
+        patience.ends(line)
+        seen.append((patience.doing, patience.part))
+    doing, parts = zip(*seen, strict=True)
+    assert doing == ("placing", "routing", "routing", "routing")
+    assert parts == tuple(sorted(parts))
+    assert (parts[0], parts[-1]) == (0, 1)
+
+
 @each_board
 def test_where_no_router_converges_the_error_says_so(tmp_path, board, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

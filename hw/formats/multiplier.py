@@ -80,10 +80,11 @@ class Multiplier(Format):
 
     def products(self, stages: Stages, codes: Sequence[Value], x: Value, name: str
                  ) -> list[list[Term]]:
-        # multipliers stand far apart: to come and to go takes a cycle each
+        # multipliers stand far apart: to multiply takes a cycle, to come and to go another one
         *held, x = stages.stage([*codes, x], f"{name}_factor")
         values = stages.stage([(code.as_signed() * x)[:self.width + len(x)] for code in held],
-                              name)
+                              f"{name}_product")
+        values = stages.stage(values, name)
         return [[self._term(v)] for v in values]
 
     def lut4(self, x_width: int) -> int:

@@ -144,8 +144,8 @@ class Packing:
 class PackedProduct(Operator):
     """``o_k = i_k * x`` for several weights and one activation, by one multiplier of the device.
 
-    Combinational, or with registers behind the packing, the multiplier, and two behind each product
-    but the last; a set of products a cycle. Each product is exact, for all integers of the shapes.
+    Combinational, or with registers behind the packing, two behind the multiplier, and two behind
+    each product but the last; a set of products a cycle. Each product is exact, for all integers of the shapes.
     Inputs are the weights, the lowest first, and then `x`.
 
     Source: for products that do not overlap, Y. Fu et al., "Deep Learning with INT8 Optimization on
@@ -213,6 +213,8 @@ class PackedProduct(Operator):
         product = word * x
         if self.registers:
             product, *lows = stages.stage([product, *lows], "product")
+            # multipliers stand far apart: to go takes another cycle
+            product, *lows = stages.stage([product, *lows], "far")
         results = packing.unpack(stages, product, lows, registers=self.registers)
         shape = self.outputs[0]
         return [_resize(r, shape) for r in results]

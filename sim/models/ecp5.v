@@ -19,7 +19,11 @@ module MULT18X18D (
     parameter REG_INPUTC_CLK = "NONE";
     parameter REG_PIPELINE_CLK = "NONE";
     parameter REG_OUTPUT_CLK = "NONE";
-    initial if (REG_PIPELINE_CLK != "NONE" || REG_OUTPUT_CLK != "NONE"
+    parameter REG_OUTPUT_CE = "CE0";
+    parameter REG_OUTPUT_RST = "RST0";
+    initial if (REG_PIPELINE_CLK != "NONE"
+                || REG_OUTPUT_CLK != "NONE" && (REG_OUTPUT_CLK != "CLK0" || REG_OUTPUT_CE != "CE0"
+                                                || REG_OUTPUT_RST != "RST0")
                 || REG_INPUTA_CLK != "NONE" && (REG_INPUTA_CLK != "CLK0" || REG_INPUTA_CE != "CE0"
                                                 || REG_INPUTA_RST != "RST0")
                 || REG_INPUTB_CLK != "NONE" && (REG_INPUTB_CLK != "CLK0" || REG_INPUTB_CE != "CE0"
@@ -49,10 +53,19 @@ module MULT18X18D (
     wire signed [18:0] a = {SIGNEDA & factor_a[17], factor_a};
     wire signed [18:0] b = {SIGNEDB & factor_b[17], factor_b};
     wire signed [37:0] p = a * b;
+    wire [35:0] product;
+    generate
+        if (REG_OUTPUT_CLK == "NONE") assign product = p[35:0];
+        else begin
+            reg [35:0] held_p = 0;
+            always @(posedge CLK0) if (RST0) held_p <= 0; else if (CE0) held_p <= p[35:0];
+            assign product = held_p;
+        end
+    endgenerate
     assign {
         P35, P34, P33, P32, P31, P30, P29, P28, P27, P26, P25, P24, P23, P22, P21, P20, P19,
         P18, P17, P16, P15, P14, P13, P12, P11, P10, P9, P8, P7, P6, P5, P4, P3, P2, P1, P0
-    } = p[35:0];
+    } = product;
 endmodule
 
 // True dual port memory of 512 x 36 bits. A port addresses bits with ADx13..0; where it is 18 or 36
