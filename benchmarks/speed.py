@@ -100,8 +100,8 @@ def rates() -> list[dict[str, Any]] | None:
         found.append({"least_inferences_per_second": rate, "clock_mhz": target.clock_mhz,
                       "cycles": plan.steps, "inferences_per_second":
                       target.clock_mhz * 1e6 / plan.steps,
-                      "estimated_lut4": plan.cost.sites(target),
-                      "estimated_bram": plan.cost.blocks(target)})
+                      "estimated_lut4": plan.cost.lut4,
+                      "estimated_bram": plan.cost.bram})
     return found
 
 

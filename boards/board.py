@@ -93,4 +93,5 @@ class Board(Device):
                       self.clock_mhz if clock_mhz is None else clock_mhz,
                       ff_in_lut=self.family is Family.ICE40,
                       dsp_width=16 if self.family is Family.ICE40 else 18,
-                      absorbs=self.family is Family.ECP5)
+                      absorbs=self.family is Family.ECP5,
+                      lut_ram=self.family is not Family.ICE40)

@@ -8,7 +8,7 @@ import re
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bittern.boards.absorb import absorb, count
 from bittern.boards.board import Family
@@ -17,11 +17,14 @@ from bittern.gen.progress import silent
 from bittern.gen.yosys import yosys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bittern.gen.progress import Progress
 
 __all__ = ["netlist", "script", "synthesis", "synthesize"]
+
+Memory: TypeAlias = tuple[int, int]
+"""Words and bits of a word."""
 
 SYNTH = {
     Family.ICE40: "synth_ice40 -dsp -no-rw-check",
@@ -45,11 +48,13 @@ PADS = "iopadmap -bits -inpad IBUF O:I -outpad OBUF I:O -toutpad TBUF ~OEN:I:O"
 
 
 def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (),
-              dsp: bool = True, progress: Progress = silent) -> dict[str, int]:
+              dsp: bool = True, shallow: Mapping[str, Memory] | None = None,
+              progress: Progress = silent) -> dict[str, int]:
     """Synthesize ``top.il`` in `folder` to ``top.json``; return how many cells of each kind it has.
 
     The modules in `keep` remain modules, all others dissolve into those above them. Without `dsp`
-    multipliers become LUTs. `progress` is told how many are done.
+    multipliers become LUTs. Memories in a module of `shallow` that are no deeper and no wider than
+    it says become LUTs, too. `progress` is told how many modules are done.
 
     Raises
     ------
@@ -61,7 +66,8 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
     cells: dict[str, Any] = {"modules": {}}
     progress("synthesizing", 0)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        runs = [pool.submit(yosys, script(family, top, module, keep=keep, dsp=dsp), folder)
+        runs = [pool.submit(yosys, script(family, top, module, keep=keep, dsp=dsp,
+                                          shallow=(shallow or {}).get(module)), folder)
                 for module in modules]
         try:
             for k, (module, run) in enumerate(zip(modules, runs, strict=True)):
@@ -88,7 +94,7 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
 
 
 def script(family: Family, top: str, module: str, *, keep: Sequence[str] = (),
-           dsp: bool = True) -> list[str]:
+           dsp: bool = True, shallow: Memory | None = None) -> list[str]:
     """Return the commands of Yosys by which :func:`synthesis` maps one module of ``top.il``."""
     synth = f"{(SYNTH if dsp else WITHOUT_DSP)[family]} -top {module}"
     return [
@@ -96,7 +102,9 @@ def script(family: Family, top: str, module: str, *, keep: Sequence[str] = (),
         *(f"blackbox {other}" for other in keep if other != module),
         f"hierarchy -top {module}",
         COLLISIONS,
-        f"{synth} -run begin:map_luts",
+        f"{synth} -run begin:map_ram",
+        *(_in_luts(*shallow) if shallow else []),
+        f"{synth} -run map_ram:map_luts",
         WORDS,
         f"{synth} -run map_luts:",
         *([f"{PADS} {top}"] if family is Family.GOWIN and module == top else []),
@@ -107,6 +115,15 @@ def script(family: Family, top: str, module: str, *, keep: Sequence[str] = (),
         "setattr -mod -unset src =*",
         f"write_json {_file(module)}",
     ]
+
+
+def _in_luts(depth: int, width: int) -> list[str]:
+    """Return commands that have LUTs made of memories of no more words and bits."""
+    memories = f"t:$mem_v2 r:SIZE<={depth} %i r:WIDTH<={width} %i"
+    styles = [f"-unset {style}" for style in ("ram_style", "rom_style")]
+    return [f"setattr {' '.join(styles)} {memories}",
+            f"setattr -set rom_style \"logic\" {memories} r:WR_PORTS=0 %i",
+            f"setattr -set ram_style \"distributed\" {memories} r:WR_PORTS>0 %i"]
 
 
 def _file(module: str) -> str:

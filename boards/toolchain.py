@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bittern.boards.board import Family
@@ -17,12 +18,13 @@ from bittern.gen.progress import silent
 from bittern.gen.rtlil import safe_names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from amaranth.lib import wiring
 
     from bittern.boards.board import Board
+    from bittern.boards.synthesis import Memory
     from bittern.boards.usage import Usage
     from bittern.gen.progress import Progress
 
@@ -68,8 +70,9 @@ class BuildReport:
 
 
 def build(design: Callable[[float], wiring.Component], board: Board, folder: Path, *,
-          layers: Sequence[str] = (), clock_mhz: float | None = None, seed: int = 1,
-          progress: Progress = silent) -> BuildReport:
+          layers: Mapping[str, Memory | None] = MappingProxyType({}),
+          clock_mhz: float | None = None, seed: int = 1, progress: Progress = silent
+          ) -> BuildReport:
     """Write the bitstream of a design to `folder`, and the reports of the tools below it.
 
     Parameters
@@ -78,8 +81,9 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
         Returns the design, ports ``rx`` and ``tx``, for a clock in MHz: called again, with a lower
         clock, where the wanted one is missed.
     layers
-        Names of submodules, anywhere in the design, whose usage is to be told. Each stays a module
-        of its own through synthesis: no logic merges across its border.
+        Names of submodules, anywhere in the design, whose usage is to be told, and up to how many
+        words and bits their memories are made of LUTs. Each stays a module of its own through
+        synthesis: no logic merges across its border.
     clock_mhz
         The wanted clock, or None for the one of the board.
     progress
@@ -100,7 +104,8 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
         progress("elaborating", 0)
         modules = _elaborate(Top(design(float(clock.frequency)), board, clock), board, work, layers)
         cells = synthesis(board.family, work, "top", keep=list(modules.values()),
-                          progress=progress)
+                          shallow={modules[name]: memory for name, memory in layers.items()
+                                   if memory}, progress=progress)
         check_fits(synthesized(board.family, cells), board)
         best = 0.0
         for placement in range(seed, seed + PLACEMENTS * SEEDS, SEEDS):
@@ -141,7 +146,7 @@ def tools(family: Family) -> dict[str, str]:
             "packer": version("apycula") if family is Family.GOWIN else nextpnr}
 
 
-def _elaborate(top: Top, board: Board, work: Path, layers: Sequence[str]) -> dict[str, str]:
+def _elaborate(top: Top, board: Board, work: Path, layers: Iterable[str]) -> dict[str, str]:
     """Write RTLIL and pin constraints to `work`; return the module of each of `layers`."""
     plan = board.platform().build(top, name="top", do_build=False, emit_src=False)
     for name, content in plan.files.items():

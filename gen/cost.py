@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
-__all__ = ["Cost", "Target", "rom_lut"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["Cost", "Estimate", "Target", "rom_lut"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Target:
         Whether a flip-flop without a LUT before it takes the site of a LUT.
     absorbs : bool
         Whether adders take in functions of two operands before them.
+    lut_ram : bool
+        Whether LUTs can be memories that are written.
+    block_luts : float
+        LUTs that a block of memory is worth: what takes fewer is no block, if LUTs can be memories.
     """
 
     name: str
@@ -38,6 +46,12 @@ class Target:
     ff_in_lut: bool = False
     dsp_width: int = 18
     absorbs: bool = False
+    lut_ram: bool = False
+    block_luts: float = 0
+
+    def is_shallow(self, depth: int, width: int) -> bool:
+        """Return whether a memory is to be made of LUTs."""
+        return self.lut_ram and rom_lut(depth, width) < self.block_luts * self.blocks(depth, width)
 
     def blocks(self, depth: int, width: int) -> int:
         """Return the blocks of a memory: of the shapes a block can have, those that need fewest."""
@@ -68,15 +82,35 @@ class Cost:
         return Cost(self.lut4 + other.lut4, self.ff + other.ff, self.memories + other.memories,
                     self.bare + other.bare, self.dsp + other.dsp, max(self.port, other.port))
 
-    def sites(self, target: Target) -> int:
-        """Return the sites of LUTs on `target`."""
-        return self.lut4 + (self.bare if target.ff_in_lut else 0)
+    def on(self, target: Target) -> Estimate:
+        """Return what this takes of `target`."""
+        luts = sum(rom_lut(*memory) for memory in self.shallow(target))
+        blocks = sum(target.blocks(*m) for m in self.memories if not target.is_shallow(*m))
+        return Estimate(self.lut4 + (self.bare if target.ff_in_lut else 0) + luts, self.ff,
+                        self.dsp, blocks, self.port)
 
-    def blocks(self, target: Target) -> int:
-        """Return the blocks of memory on `target`."""
-        return sum(target.blocks(depth, width) for depth, width in self.memories)
+    def shallow(self, target: Target) -> Iterator[tuple[int, int]]:
+        """Yield the memories that are made of LUTs on `target`."""
+        return (memory for memory in self.memories if target.is_shallow(*memory))
+
+
+class Estimate(NamedTuple):
+    """What some hardware takes of a device: sites of LUTs, flip-flops, multipliers, blocks."""
+
+    lut4: int
+    ff: int
+    dsp: int
+    bram: int
+    port: int
+    """Bits of the factors that the multipliers take."""
+
+    @classmethod
+    def sum_of(cls, parts: Iterable[Estimate]) -> Estimate:
+        """Return the estimate of all `parts` together."""
+        lut4, ff, dsp, bram, port = zip(*parts, strict=True)
+        return cls(sum(lut4), sum(ff), sum(dsp), sum(bram), max(port))
 
 
 def rom_lut(depth: int, width: int) -> int:
-    """Estimate the LUTs of a table in logic: a LUT holds 16 bits, and as many again select."""
+    """Estimate the LUTs of a memory in logic: a LUT holds 16 bits, and as many again select."""
     return 0 if depth < 2 else width * max(1, round(depth / 12))

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import gcd
 from typing import TYPE_CHECKING
 
 from amaranth.lib import data
 
-from bittern.gen.cost import Cost, Target
+from bittern.gen.cost import Cost, Estimate, Target
 from bittern.gen.ir import INPUT, Fold, Graph, Tensor
 from bittern.gen.port import Port
 from bittern.gen.timing import Cell, Source, Split, Steps, Store, Timing, simulate
 from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from amaranth.lib import wiring
 
 
-__all__ = ["FULL", "Placed", "Plan", "fits", "route"]
+__all__ = ["FULL", "Placed", "Plan", "route"]
 
 FRAMES, SETTLED = 3, 1000
 """Frames, or else cycles, that are simulated: a design is in its steady state by then."""
@@ -63,10 +63,18 @@ class Placed:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A graph, and the fold of each of its layers."""
+    """A graph, the fold of each of its layers, and what they are for."""
 
     graph: Graph
     folds: dict[str, Fold]
+    target: Target
+    block_luts: Mapping[str, float] = field(default_factory=dict)
+    """What a block of memory is worth in some layers, if not what it is in `target`."""
+
+    def target_of(self, layer: str) -> Target:
+        """Return what a layer, or what stands on an edge, may use."""
+        return replace(self.target,
+                       block_luts=self.block_luts.get(layer, self.target.block_luts))
 
     @cached_property
     def types(self) -> dict[str, Tensor]:
@@ -154,14 +162,24 @@ class Plan:
         return cells
 
     @cached_property
-    def estimate(self) -> Cost:
+    def estimate(self) -> Estimate:
         """As `cost`, before it is known how deep queues must be."""
-        return sum((cell.cost for cell in self._layout({})), Cost())
+        return self._estimate(self._layout({}))
 
     @cached_property
-    def cost(self) -> Cost:
+    def cost(self) -> Estimate:
         """Estimated resources of all cells."""
-        return sum((cell.cost for cell in self.cells), Cost())
+        return self._estimate(self.cells)
+
+    def _estimate(self, cells: list[Placed]) -> Estimate:
+        return Estimate.sum_of(cell.cost.on(self.target_of(cell.layer)) for cell in cells)
+
+    @cached_property
+    def fits(self) -> bool:
+        """Whether it is estimated to fill no more of the target than can be routed well."""
+        needs, target = self.estimate, self.target
+        return (needs.lut4 <= FULL * target.lut4 and needs.bram <= target.bram
+                and needs.dsp <= target.dsp and needs.port <= target.dsp_width)
 
     @cached_property
     def steps(self) -> int:
@@ -237,10 +255,3 @@ def _timing(cells: Sequence[Placed], transfers_in: int, transfers_out: int, *, f
     timing = simulate(kept, [transfers_in], transfers_out, frames=frames, pace=pace)
     levels = tuple(timing.levels[index[k]] if k in index else 0 for k in range(len(cells)))
     return replace(timing, levels=levels)
-
-
-def fits(plan: Plan, target: Target) -> bool:
-    """Return whether `plan` is estimated to fill no more of `target` than can be routed well."""
-    cost = plan.estimate
-    return (cost.sites(target) <= FULL * target.lut4 and cost.blocks(target) <= target.bram
-            and cost.dsp <= target.dsp and cost.port <= target.dsp_width)

@@ -6,14 +6,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from bittern.gen.cost import rom_lut
 from bittern.gen.ir import INPUT
 from bittern.gen.layers.weighted import Weighted
-from bittern.gen.plan import FULL, Plan, fits, route
+from bittern.gen.plan import FULL, Plan, route
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from bittern.gen.cost import Cost, Target
+    from bittern.gen.cost import Cost, Estimate, Target
     from bittern.gen.ir import Fold, Graph, Node, Tensor
     from bittern.gen.layers.weighted import Form
 
@@ -42,6 +43,10 @@ class Prices:
         """Return prices at which one `kind` is dearer."""
         return replace(self, **{kind: factor * getattr(self, kind)})
 
+    def of_block(self, target: Target) -> float:
+        """Return what a block of memory weighs, in LUTs."""
+        return self.block * target.lut4 / target.bram
+
     def weight(self, cost: Cost, target: Target) -> float:
         """Return what `cost` amounts to, in LUTs."""
         return Needs.of([cost], target).weight(self, target)
@@ -51,23 +56,28 @@ class Needs(NamedTuple):
     """What some cells take of a device."""
 
     lut4: float
-    blocks: int
+    memories: tuple[tuple[float, int], ...]
+    """LUTs and blocks that each could be made of."""
     dsp: int
 
     @classmethod
     def of(cls, costs: Iterable[Cost], target: Target) -> Needs:
         """Return the sum of `costs`; flip-flops count as a fourth of a LUT."""
-        lut4, blocks, dsp = 0.0, 0, 0
+        lut4, dsp = 0.0, 0
+        memories: list[tuple[float, int]] = []
         for cost in costs:
             able = cost.port <= target.dsp_width and (target.dsp or not cost.dsp)
-            lut4 += cost.sites(target) + 0.25 * cost.ff + (0 if able else SLOW)
-            blocks += cost.blocks(target)
+            lut4 += replace(cost, memories=()).on(target).lut4 + 0.25 * cost.ff + (
+                0 if able else SLOW)
+            memories += [(rom_lut(*m) if target.lut_ram else SLOW, target.blocks(*m))
+                         for m in cost.memories]
             dsp += cost.dsp
-        return cls(lut4, blocks, dsp)
+        return cls(lut4, tuple(memories), dsp)
 
     def weight(self, prices: Prices, target: Target) -> float:
         """Return what it amounts to, in LUTs."""
-        return (self.lut4 + prices.block * target.lut4 / target.bram * self.blocks
+        block = prices.of_block(target)
+        return (self.lut4 + sum(min(luts, block * blocks) for luts, blocks in self.memories)
                 + prices.dsp * target.lut4 / max(target.dsp, 1) * self.dsp)
 
 
@@ -149,7 +159,9 @@ class _Search:
             folds[node.name] = way.fold
             for edge, lanes in zip(node.inputs, way.reads, strict=True):
                 wanted.setdefault(edge, lanes)
-        return Plan(self.graph, folds)
+        return Plan(self.graph, folds,
+                    replace(self.target, block_luts=prices.of_block(self.target)),
+                    {name: own.of_block(self.target) for name, own in (special or {}).items()})
 
 
 def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
@@ -161,18 +173,18 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     usual, search = Prices(), _Search(graph, cycles, target)
     prices, first = usual, search.plan(usual)
     plan = first
-    if fits(plan, target):
+    if plan.fits:
         return plan
     for kind in ("block", "dsp"):
         low = high = 1.0
-        while not _suffices(plan, target, kind) and high < RAISE:
+        while not _suffices(plan, kind) and high < RAISE:
             low, high = high, 4 * high
             plan = search.plan(prices.raised(kind, high))
-        if not _suffices(plan, target, kind):
+        if not _suffices(plan, kind):
             continue # it cannot do with less
         for _ in range(HALVINGS if high > 1 else 0):
             middle = (low * high) ** 0.5
-            enough = _suffices(search.plan(prices.raised(kind, middle)), target, kind)
+            enough = _suffices(search.plan(prices.raised(kind, middle)), kind)
             low, high = (low, middle) if enough else (middle, high)
         prices = prices.raised(kind, high)
         plan = search.plan(prices)
@@ -180,9 +192,9 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     for node in graph.nodes:
         if plan.folds[node.name].format:
             tried = search.plan(prices, special | {node.name: usual})
-            if fits(tried, target):
+            if all(_suffices(tried, kind) for kind in ("block", "dsp")):
                 plan, special = tried, special | {node.name: usual}
-    return plan if fits(plan, target) else first
+    return plan if plan.fits else first
 
 
 def _within(cycles: Collection[int], wanted: int) -> int:
@@ -190,9 +202,9 @@ def _within(cycles: Collection[int], wanted: int) -> int:
     return max((n for n in cycles if n <= wanted), default=min(cycles))
 
 
-def _suffices(plan: Plan, target: Target, kind: str) -> bool:
-    cost = plan.estimate
-    return cost.blocks(target) <= target.bram if kind == "block" else cost.dsp <= target.dsp
+def _suffices(plan: Plan, kind: str) -> bool:
+    needs, target = plan.estimate, plan.target
+    return needs.bram <= target.bram if kind == "block" else needs.dsp <= target.dsp
 
 
 def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
@@ -204,18 +216,18 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
     if fps is None:
         cycles = max(graph.input.size, 1)
         plan = fold_to(graph, cycles, target)
-        while not fits(plan, target):
+        while not plan.fits:
             slowest = plan.steps
             cycles *= 2
             plan = fold_to(graph, cycles, target)
-            if plan.steps == slowest:
-                raise ValueError(_too_large(plan, target))
+            if plan.steps == slowest < cycles // 2: # there is no slower one
+                raise ValueError(_too_large(plan))
         return plan
     if fps == float("inf"):
         slow, fast = make_plan(graph, target).steps, 1
         while fast < slow:
             middle = (fast + slow) // 2
-            fast, slow = ((fast, middle) if fits(fold_to(graph, middle, target), target)
+            fast, slow = ((fast, middle) if fold_to(graph, middle, target).fits
                           else (middle + 1, slow))
         return fold_to(graph, slow, target)
     if fps <= 0:
@@ -225,17 +237,18 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
     if reached < fps:
         raise ValueError(f"at most {reached:,.0f} frames a second are possible at "
                          f"{target.clock_mhz:g} MHz, not {fps:,.0f}: every layer is unfolded")
-    if not fits(plan, target):
-        raise ValueError(_too_large(plan, target))
+    if not plan.fits:
+        raise ValueError(_too_large(plan))
     return plan
 
 
-def _too_large(plan: Plan, target: Target) -> str:
-    needs, blocks, dsp = plan.cost.sites(target), plan.cost.blocks(target), plan.cost.dsp
-    return (f"about {needs:,} LUTs, {blocks} blocks of memory and {dsp} multipliers are needed for "
-            f"a frame every {plan.steps:,} cycles; {target.name} has {target.lut4:,} (of which "
-            f"{FULL:.0%} can be routed well), {target.bram} and {target.dsp}: ask for fewer frames "
-            "a second, or take a larger board")
+def _too_large(plan: Plan) -> str:
+    target = plan.target
+    needs = plan.cost
+    return (f"about {needs.lut4:,} LUTs, {needs.bram} blocks of memory and {needs.dsp} multipliers "
+            f"are needed for a frame every {plan.steps:,} cycles; {target.name} has "
+            f"{target.lut4:,} (of which {FULL:.0%} can be routed well), {target.bram} and "
+            f"{target.dsp}: ask for fewer frames a second, or take a larger board")
 
 
 @dataclass(frozen=True)
@@ -245,19 +258,23 @@ class Choice:
     form: Form
     fold: Fold
     cycles: int
-    cost: Cost
+    cost: Estimate
     taken: bool
 
 
-def choices(plan: Plan, node: Node, target: Target) -> list[Choice]:
+def choices(plan: Plan, node: Node) -> list[Choice]:
     """Return the formats that hold the weights of `node`, cheapest first.
 
     Each is in its cheapest fold that is no slower than the plan, or else in its fastest.
     """
     if not isinstance(node.layer, Weighted):
         return []
-    layer, xs = node.layer, [plan.types[i] for i in node.inputs]
+    layer, xs, target = node.layer, [plan.types[i] for i in node.inputs], plan.target
     prices, taken = Prices(), plan.folds[node.name]
+
+    def weight(fold: Fold) -> float:
+        return prices.weight(layer.cost(fold, *xs), target)
+
     found, cycles = [], {fold: layer.cycles(fold, *xs) for fold in layer.folds(*xs)}
     for name, form in layer.forms.items():
         needs = {fold: n for fold, n in cycles.items() if fold.format == name}
@@ -266,6 +283,7 @@ def choices(plan: Plan, node: Node, target: Target) -> list[Choice]:
         within = _within(needs.values(), plan.steps)
         fold = taken if name == taken.format else min(
             (f for f, n in needs.items() if within / HASTE <= n <= within),
-            key=lambda f: prices.weight(layer.cost(f, *xs), target))
-        found.append(Choice(form, fold, needs[fold], layer.cost(fold, *xs), fold == taken))
-    return sorted(found, key=lambda c: (not c.taken, prices.weight(c.cost, target)))
+            key=weight)
+        found.append(Choice(form, fold, needs[fold],
+                            layer.cost(fold, *xs).on(plan.target_of(node.name)), fold == taken))
+    return sorted(found, key=lambda c: (not c.taken, weight(c.fold)))

@@ -16,11 +16,13 @@ from bittern.hw.scale import Scale
 from bittern.hw.thresholds import Thresholds
 
 if TYPE_CHECKING:
-    from bittern.gen.cost import Target
+    from bittern.gen.cost import Estimate
     from bittern.gen.ir import Fold, Layer, Tensor
     from bittern.gen.network import Network
     from bittern.gen.plan import Plan
     from bittern.gen.port import Port
+
+KINDS = ("lut4", "ff", "dsp", "bram")
 
 __all__ = ["busy", "header", "summarize_layers", "summarize_network", "summarize_plan", "tensor"]
 
@@ -31,7 +33,7 @@ def tensor(tensor: Tensor) -> dict[str, Any]:
             "bits": tensor.element.width}
 
 
-def summarize_network(network: Network, plan: Plan, target: Target) -> dict[str, Any]:
+def summarize_network(network: Network, plan: Plan) -> dict[str, Any]:
     """Return the nodes of the file, the layers that came of them, and formats of their weights."""
     graph, types = plan.graph, plan.types
     layers = summarize_layers(plan)
@@ -39,8 +41,8 @@ def summarize_network(network: Network, plan: Plan, target: Target) -> dict[str,
         layer["formats"] = [{
             "format": c.fold.format, "how": c.form.how, "taken": c.taken, "bits": c.form.bits,
             "pe": c.fold.pe, "simd": c.fold.simd, "cycles": c.cycles,
-            "lut4": c.cost.sites(target), "dsp": c.cost.dsp, "bram": c.cost.blocks(target),
-        } for c in choices(plan, node, target)]
+            **{key: getattr(c.cost, key) for key in ("lut4", "dsp", "bram")},
+        } for c in choices(plan, node)]
     return {
         "name": network.name,
         "input": {**tensor(graph.input), "file_shape": list(network.input_shape),
@@ -115,20 +117,22 @@ def _weights(layer: Layer, fold: Fold, y: Tensor, interval: int) -> dict[str, An
             "busy": busy(products, multipliers, interval)}
 
 
+def _counts(estimate: Estimate) -> dict[str, int]:
+    return {kind: getattr(estimate, kind) for kind in KINDS}
+
+
 def _sum(cells: list[dict[str, Any]]) -> dict[str, int]:
-    return {f"estimated_{kind}": sum(cell[kind] for cell in cells)
-            for kind in ("lut4", "ff", "dsp", "bram")}
+    return {f"estimated_{kind}": sum(cell[kind] for cell in cells) for kind in KINDS}
 
 
-def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
+def summarize_plan(plan: Plan) -> dict[str, Any]:
     """Return folds, ports, cells, and what is predicted and estimated of them."""
     cells: list[dict[str, Any]] = [{
         "cell": cell.name,
         "layer": cell.layer,
         "cycles": cell.cycles or None,
         "latency": cell.promise.latency if isinstance(cell.promise, Steps) else None,
-        "lut4": cell.cost.sites(target), "ff": cell.cost.ff, "dsp": cell.cost.dsp,
-        "bram": cell.cost.blocks(target),
+        **_counts(cell.cost.on(plan.target_of(cell.layer))),
     } for cell in plan.cells]
     layers = summarize_layers(plan)
     for layer in layers:
@@ -142,9 +146,7 @@ def summarize_plan(plan: Plan, target: Target) -> dict[str, Any]:
         "layers": layers, "cells": cells,
         "predicted_cycles_per_inference": plan.timing.interval,
         "predicted_latency_cycles": plan.timing.latency,
-        "estimated_lut4": plan.cost.sites(target), "estimated_ff": plan.cost.ff,
-        "estimated_dsp": plan.cost.dsp,
-        "estimated_bram": plan.cost.blocks(target),
+        **{f"estimated_{kind}": count for kind, count in _counts(plan.cost).items()},
         **_busy_of(layers, plan.timing.interval),
     }
 

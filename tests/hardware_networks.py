@@ -79,7 +79,7 @@ def cases(name, seeds):
         rng = np.random.default_rng(seed)
         graph = specialize(optimize(network.graph), NO_BOARD)
         plan = (folded, planned)[rng.integers(2)](graph, rng)
-        if plan.cost.sites(NO_BOARD) <= LUTS and plan.steps <= CYCLES:
+        if plan.cost.lut4 <= LUTS and plan.steps <= CYCLES:
             yield Case(name, seed, network.graph, plan)
 
 
@@ -95,9 +95,9 @@ def folded(graph, rng):
         xs = [types[edge] for edge in node.inputs]
         every = node.layer.folds(*xs)
         few = [every[k] for k in rng.permutation(len(every))[:12]]
-        sites = {fold: node.layer.cost(fold, *xs).sites(NO_BOARD) for fold in few}
+        sites = {fold: node.layer.cost(fold, *xs).on(NO_BOARD).lut4 for fold in few}
         folds[node.name] = next((f for f in few if sites[f] <= LUTS / 4), min(few, key=sites.get))
-    return Plan(graph, folds)
+    return Plan(graph, folds, NO_BOARD)
 
 
 class Bundle(wiring.Component):

@@ -92,8 +92,9 @@ def contents(folder):
 @each_board
 def test_a_build_gives_a_bitstream_and_an_honest_report_twice_the_same(tmp_path, board):
     steps = []
-    reports = [build(lambda _: Echo(), board, tmp_path / name, layers=["dense_0", "dense_1"],
-                     progress=steps.append) for name in ("one", "two")]
+    reports = [build(lambda _: Echo(), board, tmp_path / name,
+                     layers=dict.fromkeys(["dense_0", "dense_1"]),
+                     progress=lambda step, _: steps.append(step)) for name in ("one", "two")]
     report = reports[0]
     assert reports[1] == report
     files = contents(tmp_path / "one")
@@ -113,8 +114,8 @@ def test_a_build_gives_a_bitstream_and_an_honest_report_twice_the_same(tmp_path,
     assert report.dsp == report.bram == 0
     assert {"amaranth", "yosys", "nextpnr", "packer"} <= report.tools.keys()
     assert json.loads(json.dumps(report.json()))["lut4"] == report.lut4
-    assert steps[:3] == ["elaborating", "synthesizing",
-                         f"placing and routing at {board.clock_mhz:g} MHz"]
+    assert list(dict.fromkeys(steps)) == ["elaborating", "synthesizing", "placing", "routing",
+                                          "packing"]
 
 
 @each_board
@@ -160,7 +161,7 @@ def test_what_fits_exactly_fits_and_one_more_of_anything_does_not(board):
 
 def test_a_layer_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="0 submodules called 'dense_7'"):
-        build(lambda _: Echo(), BOARDS[0], tmp_path, layers=["dense_7"])
+        build(lambda _: Echo(), BOARDS[0], tmp_path, layers={"dense_7": None})
 
 
 def test_the_failure_of_a_tool_tells_its_last_words_and_where_its_log_is(tmp_path, monkeypatch):

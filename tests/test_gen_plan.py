@@ -9,7 +9,6 @@ from bittern.gen.design import Design
 from bittern.gen.ir import INPUT, Graph, Node, Tensor, compile_graph
 from bittern.gen.layers import Add, Dense, Requantize
 from bittern.gen.passes import PIPELINE
-from bittern.gen.plan import fits
 from bittern.gen.search import choices, fold_to, make_plan
 from bittern.hw.thresholds import Thresholds
 from bittern.sim.bench import run_stream
@@ -95,7 +94,7 @@ def test_more_cycles_never_cost_more():
 def test_a_layer_much_faster_than_the_rest_has_choices_too():
     graph = chain(0, [256, 64, 2], 0, 3)
     plan = fold_to(graph, 16384, SMALL)
-    assert all(choices(plan, node, SMALL) for node in graph.nodes if plan.folds[node.name].format)
+    assert all(choices(plan, node) for node in graph.nodes if plan.folds[node.name].format)
 
 
 def test_the_rate_is_met_and_the_plan_fits():
@@ -103,13 +102,13 @@ def test_the_rate_is_met_and_the_plan_fits():
     plan = make_plan(graph, SMALL, fps=200_000)
     assert plan.steps <= 120
     assert plan.timing.interval == plan.steps
-    assert fits(plan, SMALL)
+    assert plan.fits
 
 
 def test_the_fastest_that_fits_is_found():
     graph = chain(0, [64, 32, 32], 0, 3)
     plan = make_plan(graph, SMALL, fps=float("inf"))
-    assert fits(plan, SMALL)
+    assert plan.fits
     assert plan.steps < make_plan(graph, SMALL).steps
 
 

@@ -16,7 +16,7 @@ from bittern.jobs import NO_BOARD
 
 
 def told(graph, **folds):
-    return summarize_plan(Plan(graph, folds), NO_BOARD)
+    return summarize_plan(Plan(graph, folds, NO_BOARD))
 
 
 def test_the_share_of_busy_multipliers_is_what_one_counts():

@@ -145,8 +145,8 @@ class PackedProduct(Operator):
     """``o_k = i_k * x`` for several weights and one activation, by one multiplier of the device.
 
     Combinational, or with registers behind the packing, two behind the multiplier, and two behind
-    each product but the last; a set of products a cycle. Each product is exact, for all integers of the shapes.
-    Inputs are the weights, the lowest first, and then `x`.
+    each product but the last; a set of products a cycle. Each product is exact, for all integers of
+    the shapes. Inputs are the weights, the lowest first, and then `x`.
 
     Source: for products that do not overlap, Y. Fu et al., "Deep Learning with INT8 Optimization on
     Xilinx Devices", 2017 (WP486).

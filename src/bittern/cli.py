@@ -116,7 +116,7 @@ def inspect(*, model: Path, board: str | None, fps: float | None, clock: float |
         compiled = jobs.Compiled.of(model, board, fps, tell, clock_mhz=clock,
                                     formats=formats)
         tell("comparing formats")
-        summary = summarize_network(compiled.network, compiled.plan, compiled.target)
+        summary = summarize_network(compiled.network, compiled.plan)
     if as_json:
         show_json(summary)
         return
@@ -133,7 +133,7 @@ def inspect(*, model: Path, board: str | None, fps: float | None, clock: float |
                ("total", "", "", "", "", "", summary["macs"], summary["weight_bytes"],
                 summary["multipliers"], _share(summary["busy"]))),
          table("Formats that hold the weights, * taken; estimates for "
-               f"{compiled.target.name}, at least as fast as the whole",
+               f"{compiled.plan.target.name}, at least as fast as the whole",
                ("layer", "", "format", "weights", "bits", "pe", "simd", "cycles", "LUT4s", "DSPs",
                 "memories"),
                [(x["layer"] if k == 0 else "", "*" if c["taken"] else "", c["format"], c["how"],

@@ -36,11 +36,10 @@ from bittern.sim import testbench, verilator
 from bittern.sim.vectors import Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from bittern.boards.board import Board
     from bittern.console import Tell
-    from bittern.gen.cost import Target
     from bittern.gen.network import Network
     from bittern.gen.plan import Plan
     from bittern.hw.ints import Ints
@@ -148,7 +147,6 @@ class Compiled:
     source: bytes
     network: Network
     board: Board | None
-    target: Target
     plan: Plan
     fps: float | None
 
@@ -163,7 +161,7 @@ class Compiled:
         network = read(path)
         tell("planning")
         plan = compile_network(network, target, fps, formats)
-        return cls(path, path.read_bytes(), network, chosen, target, plan, fps)
+        return cls(path, path.read_bytes(), network, chosen, plan, fps)
 
     @property
     def top(self) -> str:
@@ -173,7 +171,7 @@ class Compiled:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """What is known before anything is synthesized."""
-        return summarize_plan(self.plan, self.target)
+        return summarize_plan(self.plan)
 
     @cached_property
     def verilog(self) -> str:
@@ -203,7 +201,7 @@ class Compiled:
             "bittern": version("bittern"),
             "name": self.network.name,
             "board": self.board.name if self.board else None,
-            "target": asdict(self.target),
+            "target": asdict(self.plan.target),
             "fps": str(self.fps) if self.fps == float("inf") else self.fps,
             "model": {"file": self.path.name, "sha256": sha256(self.source)},
             "verilog": {"file": f"{self.top}.v", "top": self.top,
@@ -290,18 +288,21 @@ def build(compiled: Compiled, output: Path, seed: int, tell: Tell) -> dict[str, 
     with new_folder(output) as folder:
         tell("writing Verilog")
         manifest = compiled.write(folder)
-        cells = {f"core.{cell.name}": cell.layer for cell in compiled.plan.cells}
-        built = build_bitstream(compiled.serial, board, folder, layers=list(cells),
-                                clock_mhz=compiled.target.clock_mhz, seed=seed, progress=tell)
+        cells = {f"core.{cell.name}": cell for cell in compiled.plan.cells}
+        layers = {name: _bounds(cell.cost.shallow(compiled.plan.target_of(cell.layer)))
+                  for name, cell in cells.items()}
+        built = build_bitstream(compiled.serial, board, folder, layers=layers,
+                                clock_mhz=compiled.plan.target.clock_mhz, seed=seed, progress=tell)
         hertz, plan = built.clock_mhz * 1e6, compiled.plan
         _, baud = uart(board.baud, built.clock_mhz)
         wire = 10 * max(5 + port.transfers * -(-port.bits // 8)
                         for port in (plan.input, plan.output))
         per_layer: dict[str, dict[str, int]] = {}
-        for cell, layer in cells.items():
-            usage = per_layer.setdefault(layer, dict.fromkeys(("lut4", "ff", "dsp", "bram"), 0))
+        for name, cell in cells.items():
+            usage = per_layer.setdefault(cell.layer,
+                                         dict.fromkeys(("lut4", "ff", "dsp", "bram"), 0))
             for kind in usage:
-                usage[kind] += getattr(built.per_module[cell], kind)
+                usage[kind] += getattr(built.per_module[name], kind)
         result = {
             "board": board.name,
             "fps": manifest["fps"],
@@ -329,6 +330,13 @@ def build(compiled: Compiled, output: Path, seed: int, tell: Tell) -> dict[str, 
         tell("writing the report")
         (folder / "report.html").write_text(report(manifest), encoding="utf-8")
         return result
+
+
+def _bounds(memories: Iterable[tuple[int, int]]) -> tuple[int, int] | None:
+    """Return the most words and bits of some memories, if there are any."""
+    shapes = list(memories)
+    depths, widths = zip(*shapes, strict=True) if shapes else ((), ())
+    return (max(depths), max(widths)) if shapes else None
 
 
 def save(path: Path, values: np.ndarray[Any, Any]) -> None:
