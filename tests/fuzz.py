@@ -84,12 +84,15 @@ def main():
     arguments = parser.parse_args()
     faults = 0
     for name in arguments.importers or IMPORTERS:
-        seeds = range(arguments.seed, arguments.seed + arguments.count)
-        faults += tell(name, seeds, map(IMPORTERS[name], seeds))
-        seeds = range(arguments.seed, arguments.seed + arguments.damaged)
-        faults += tell(f"{name}, damaged", seeds, damaged.outcomes(name, seeds),
-                       quiet=("refused", "alone"))
-        faults += tell_hardware(name, arguments.hardware, arguments.seed)
+        if arguments.count:
+            seeds = range(arguments.seed, arguments.seed + arguments.count)
+            faults += tell(name, seeds, map(IMPORTERS[name], seeds))
+        if arguments.damaged:
+            seeds = range(arguments.seed, arguments.seed + arguments.damaged)
+            faults += tell(f"{name}, damaged", seeds, damaged.outcomes(name, seeds),
+                           quiet=("refused", "alone"))
+        if arguments.hardware:
+            faults += tell_hardware(name, arguments.hardware, arguments.seed)
     sys.exit(faults > 0)
 
 
