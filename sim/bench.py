@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amaranth import ClockDomain, Module, Shape, Value
+from amaranth import ClockDomain, Const, Module, Shape, Value
 from amaranth.lib import data
 from amaranth.sim import Simulator
 
@@ -81,11 +81,11 @@ def run_streams(component: wiring.Component, inputs: Mapping[str, Sequence[Any]]
 
     async def drive(ctx: Any) -> None:
         cycle, last, start = 0, 0, None
-        sampled = [signal for port in ports for signal in port.sampled]
+        tick = ctx.tick().sample(*(signal for port in ports for signal in port.sampled))
         while cycle - last < (limit if any(port.pending for port in ports) else AFTERWARDS):
             for port in ports:
                 port.drive(ctx, rng, stall)
-            _, _, *values = await ctx.tick().sample(*sampled)
+            _, _, *values = await tick
             moved = [source.step(bool(values.pop(0))) for source in sources]
             if any(moved) and start is None:
                 start = cycle
@@ -110,6 +110,13 @@ def run_streams(component: wiring.Component, inputs: Mapping[str, Sequence[Any]]
             for sink in sinks}
 
 
+def encode(shape: ShapeLike, payload: Any) -> int:
+    """Return the bits of a payload: of an integer, or of what a layout makes a constant of."""
+    if isinstance(shape, data.Layout):
+        return Const.cast(shape.const(payload)).value
+    return int(payload)
+
+
 def decode(shape: ShapeLike, bits: int) -> Any:
     """Return the integer that `bits` are in `shape`, or the list of them where it is an array."""
     if isinstance(shape, data.ArrayLayout):
@@ -125,10 +132,12 @@ class _Source:
     """Sends payloads to an input stream."""
 
     def __init__(self, name: str, port: Any, transfers: list[Any]) -> None:
-        self.name, self.port, self.transfers = name, port, transfers
-        self.bits = Value.cast(port.payload)
+        self.name, self.port = name, port
+        self.bits, shape = Value.cast(port.payload), port.payload.shape()
+        # as integers: what they are in a layout would be worked out anew whenever one is set
+        self.transfers = [encode(shape, x) for x in transfers]
         self.sampled = [port.ready]
-        self.sent, self.valid = 0, False
+        self.sent, self.valid, self.driven = 0, False, False
 
     @property
     def pending(self) -> str:
@@ -141,11 +150,13 @@ class _Source:
         if self.valid:
             return
         self.valid = self.sent < len(self.transfers) and rng.random() >= stall
-        ctx.set(self.port.valid, self.valid)
+        if self.valid != self.driven:
+            ctx.set(self.port.valid, self.valid)
+            self.driven = self.valid
         if self.valid:
-            ctx.set(self.port.payload, self.transfers[self.sent])
-        else:
-            ctx.set(self.bits, rng.getrandbits(len(self.bits)) if len(self.bits) else 0)
+            ctx.set(self.bits, self.transfers[self.sent])
+        elif len(self.bits):
+            ctx.set(self.bits, rng.getrandbits(len(self.bits)))
 
     def step(self, ready: bool) -> bool:
         """Account for the cycle that has passed; return whether there was a transfer."""
@@ -175,8 +186,9 @@ class _Sink:
 
     def drive(self, ctx: Any, rng: random.Random, stall: float) -> None:
         """Set the signals for the next cycle."""
-        self.ready = not stall or (self.seen and rng.random() >= stall)
-        ctx.set(self.port.ready, self.ready)
+        before, self.ready = self.ready, not stall or (self.seen and rng.random() >= stall)
+        if self.ready != before:
+            ctx.set(self.port.ready, self.ready)
 
     def step(self, valid: bool, payload: int, cycle: int) -> bool:
         """Account for the cycle that has passed; return whether there was a transfer."""
