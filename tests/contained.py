@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import resource
 import traceback
+import warnings
 from typing import NamedTuple
 
 SECONDS = 30
@@ -32,7 +33,9 @@ def call(function, *arguments):
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(there, function, arguments))
-    process.start()
+    with warnings.catch_warnings(): # from Python 3.12 on: of threads, which here wait for work
+        warnings.simplefilter("ignore", DeprecationWarning)
+        process.start()
     there.close()
     try:
         outcome = here.recv() if here.poll(SECONDS) else Outcome(fault="hang")
