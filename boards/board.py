@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pkgutil import resolve_name
 from typing import Any
 
@@ -12,6 +12,9 @@ from bittern.gen.cost import Target
 from bittern.hw.family import Family
 
 __all__ = ["Board", "Device", "Family", "Flash", "Resources"]
+
+GOWIN = 1.15
+"""LUTs of KWS on Gowin over what is estimated of it: more of them are carry cells."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,17 @@ class Board(Device):
                             for io in resource.ios]
         return [name for port in ports if isinstance(port, Pins) for name in port.names] # type: ignore[attr-defined]
 
-    def target(self, clock_mhz: float | None = None) -> Target:
-        """Return what a plan may use, at `clock_mhz` or the board's default."""
+    def target(self, clock_mhz: float | None = None, *, frame: int = 0) -> Target:
+        """Return what a plan may use, at `clock_mhz` or the board's default.
+
+        The host link keeps a frame of `frame` bytes.
+        """
         has = self.resources
-        return Target(self.title, has.lut4, has.bram, has.dsp, has.bram_bits, has.bram_width,
-                      self.clock_mhz if clock_mhz is None else clock_mhz,
-                      ff_in_lut=self.family is Family.ICE40,
-                      dsp_width=16 if self.family is Family.ICE40 else 18,
-                      absorbs=self.family is Family.ECP5,
-                      lut_ram=self.family is not Family.ICE40)
+        whole = Target(self.title, has.lut4, has.bram, has.dsp, has.ff, has.bram_bits,
+                       has.bram_width, self.clock_mhz if clock_mhz is None else clock_mhz,
+                       overhead=GOWIN if self.family is Family.GOWIN else 1,
+                       ff_in_lut=self.family is Family.ICE40,
+                       dsp_width=16 if self.family is Family.ICE40 else 18,
+                       absorbs=self.family is Family.ECP5,
+                       lut_ram=self.family is not Family.ICE40)
+        return replace(whole, bram=has.bram - whole.blocks(frame, 8))

@@ -19,8 +19,8 @@ class Target:
     ----------
     name : str
         Of the board or device.
-    lut4, bram, dsp : int
-        Sites, blocks and multipliers there are.
+    lut4, bram, dsp, ff : int
+        Sites, blocks, multipliers and flip-flops there are.
     dsp_width : int
         Bits of the factors of a multiplier.
     bram_bits, bram_width : int
@@ -34,12 +34,15 @@ class Target:
         Whether LUTs can be memories that are written.
     block_luts : float
         LUTs that a block of memory is worth: what takes fewer is no block, if LUTs can be memories.
+    overhead : float
+        LUTs that synthesis makes of one that is estimated.
     """
 
     name: str
     lut4: int
     bram: int
     dsp: int
+    ff: int
     bram_bits: int
     bram_width: int
     clock_mhz: float
@@ -48,6 +51,7 @@ class Target:
     absorbs: bool = False
     lut_ram: bool = False
     block_luts: float = 0
+    overhead: float = 1
 
     def is_shallow(self, depth: int, width: int) -> bool:
         """Return whether a memory is to be made of LUTs."""
@@ -86,8 +90,8 @@ class Cost:
         """Return what this takes of `target`."""
         luts = sum(rom_lut(*memory) for memory in self.shallow(target))
         blocks = sum(target.blocks(*m) for m in self.memories if not target.is_shallow(*m))
-        return Estimate(self.lut4 + (self.bare if target.ff_in_lut else 0) + luts, self.ff,
-                        self.dsp, blocks, self.port)
+        luts += self.lut4 + (self.bare if target.ff_in_lut else 0)
+        return Estimate(round(luts * target.overhead), self.ff, self.dsp, blocks, self.port)
 
     def shallow(self, target: Target) -> Iterator[tuple[int, int]]:
         """Yield the memories that are made of LUTs on `target`."""

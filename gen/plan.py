@@ -21,14 +21,15 @@ if TYPE_CHECKING:
     from amaranth.lib import wiring
 
 
-__all__ = ["FULL", "Placed", "Plan", "route"]
+__all__ = ["FULL", "MOST", "Placed", "Plan", "route"]
 
 FRAMES, SETTLED = 3, 1000
 """Frames, or else cycles, that are simulated: a design is in its steady state by then."""
 WAITS = 4
 """Part of a frame that waits in a queue, before that is known."""
-FULL = 0.75
-"""Share of a device's LUTs that a plan fills: fuller ones route slowly, and to slow clocks."""
+FULL, MOST = 0.75, 0.9
+"""Shares of a device's LUTs and flip-flops that a plan fills: fuller ones than the first route
+slowly, and to slow clocks; than the second, hardly."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +175,17 @@ class Plan:
     def _estimate(self, cells: list[Placed]) -> Estimate:
         return Estimate.sum_of(cell.cost.on(self.target_of(cell.layer)) for cell in cells)
 
-    @cached_property
+    @property
     def fits(self) -> bool:
         """Whether it is estimated to fill no more of the target than can be routed well."""
+        return self.fits_in(FULL)
+
+    def fits_in(self, share: float) -> bool:
+        """Return whether it is estimated to fill no more of LUTs and flip-flops than a share."""
         needs, target = self.estimate, self.target
-        return (needs.lut4 <= FULL * target.lut4 and needs.bram <= target.bram
-                and needs.dsp <= target.dsp and needs.port <= target.dsp_width)
+        return (needs.lut4 <= share * target.lut4 and needs.ff <= share * target.ff
+                and needs.bram <= target.bram and needs.dsp <= target.dsp
+                and needs.port <= target.dsp_width)
 
     @cached_property
     def steps(self) -> int:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PATCHES", "reading_cost", "reading_cycles", "reading_steps"]
 
-COUNTERS = 110
-"""LUTs of the counters and comparisons of a reader."""
+COUNTERS, REGISTERS = 310, 160
+"""LUTs and flip-flops of the counters and comparisons of a reader, as synthesized for KWS."""
 
 PATCHES = (
     (Patches(Axis(5, 3, before=1, after=1), Axis(4, 3, before=1, after=1), -3), 4, -8, 7),
@@ -61,4 +61,4 @@ def reading_cost(patches: Patches, x: Tensor, lanes: int) -> Cost:
     depth = rows_of(patches.rows).kept * patches.columns.size * (x.channels // lanes)
     filled = bits if patches.is_filled else 0
     memory = ((depth, bits),) if depth * bits >= BLOCK else ()
-    return Cost(COUNTERS + filled + (0 if memory else rom_lut(depth, bits)), COUNTERS, memory)
+    return Cost(COUNTERS + filled + (0 if memory else rom_lut(depth, bits)), REGISTERS, memory)

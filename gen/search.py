@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from bittern.gen.cost import rom_lut
 from bittern.gen.ir import INPUT
 from bittern.gen.layers.weighted import Weighted
-from bittern.gen.plan import FULL, Plan, route
+from bittern.gen.plan import FULL, MOST, Plan, route
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -194,7 +194,7 @@ def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
             tried = search.plan(prices, special | {node.name: usual})
             if all(_suffices(tried, kind) for kind in ("block", "dsp")):
                 plan, special = tried, special | {node.name: usual}
-    return plan if plan.fits else first
+    return plan if plan.fits_in(MOST) else first
 
 
 def _within(cycles: Collection[int], wanted: int) -> int:
@@ -210,8 +210,8 @@ def _suffices(plan: Plan, kind: str) -> bool:
 def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
     """Return a plan for `target` of at least `fps` frames a second at its clock.
 
-    Without `fps` the design takes one element of the input a cycle, or what fits if that does not;
-    infinite `fps` is the fastest that fits.
+    Without `fps` the design takes one element of the input a cycle, or what fits well if that does
+    not; infinite `fps` is the fastest that fits well.
     """
     if fps is None:
         cycles = max(graph.input.size, 1)
@@ -221,13 +221,15 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
             cycles *= 2
             plan = fold_to(graph, cycles, target)
             if plan.steps == slowest < cycles // 2: # there is no slower one
-                raise ValueError(_too_large(plan))
+                _check(plan)
+                break
         return plan
     if fps == float("inf"):
-        slow, fast = make_plan(graph, target).steps, 1
+        plan = make_plan(graph, target)
+        share, slow, fast = FULL if plan.fits else MOST, plan.steps, 1
         while fast < slow:
             middle = (fast + slow) // 2
-            fast, slow = ((fast, middle) if fold_to(graph, middle, target).fits
+            fast, slow = ((fast, middle) if fold_to(graph, middle, target).fits_in(share)
                           else (middle + 1, slow))
         return fold_to(graph, slow, target)
     if fps <= 0:
@@ -237,18 +239,19 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
     if reached < fps:
         raise ValueError(f"at most {reached:,.0f} frames a second are possible at "
                          f"{target.clock_mhz:g} MHz, not {fps:,.0f}: every layer is unfolded")
-    if not plan.fits:
-        raise ValueError(_too_large(plan))
+    _check(plan)
     return plan
 
 
-def _too_large(plan: Plan) -> str:
-    target = plan.target
-    needs = plan.cost
-    return (f"about {needs.lut4:,} LUTs, {needs.bram} blocks of memory and {needs.dsp} multipliers "
-            f"are needed for a frame every {plan.steps:,} cycles; {target.name} has "
-            f"{target.lut4:,} (of which {FULL:.0%} can be routed well), {target.bram} and "
-            f"{target.dsp}: ask for fewer frames a second, or take a larger board")
+def _check(plan: Plan) -> None:
+    if plan.fits_in(MOST):
+        return
+    needs, target = plan.cost, plan.target
+    raise ValueError(
+        f"about {needs.lut4:,} LUTs, {needs.ff:,} flip-flops, {needs.bram} blocks of memory and "
+        f"{needs.dsp} multipliers are needed for a frame every {plan.steps:,} cycles; "
+        f"{target.name} has {target.lut4:,}, {target.ff:,} (of both {MOST:.0%} can be routed), "
+        f"{target.bram} and {target.dsp}: ask for fewer frames a second, or take a larger board")
 
 
 @dataclass(frozen=True)

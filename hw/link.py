@@ -42,6 +42,7 @@ CHECK = CRC16_IBM_SDLC(8)
 
 #: Inferences that may wait for their answers; more are answered ``BUSY``.
 OUTSTANDING = 8
+BLOCK = 1024 # bits from which frames are kept in a block of memory
 
 
 class Command(enum.Enum, shape=8):
@@ -194,7 +195,9 @@ class _Intake(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        memory: Memory[Shape, Value] = Memory(shape=unsigned(8), depth=self.size, init=[])
+        memory: Memory[Shape, Value] = Memory(
+            shape=unsigned(8), depth=self.size, init=[],
+            attrs={"ram_style": "block"} if 8 * self.size >= BLOCK else {})
         m.submodules.memory = memory
         writer, reader = memory.write_port(), memory.read_port()
         m.submodules.drain = drain = _Drain(self.bits, self.size)

@@ -13,7 +13,7 @@ from bittern.gen.search import choices, fold_to, make_plan
 from bittern.hw.thresholds import Thresholds
 from bittern.sim.bench import run_stream
 
-SMALL = Target("a small device", lut4=5280, bram=30, dsp=8, bram_bits=4096, bram_width=16,
+SMALL = Target("a small device", lut4=5280, bram=30, dsp=8, ff=5280, bram_bits=4096, bram_width=16,
                clock_mhz=24)
 
 

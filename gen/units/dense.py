@@ -24,6 +24,8 @@ __all__ = ["DenseUnit"]
 
 BLOCK_BITS = 1024
 """Weights of fewer bits are in LUTs: a block of memory would stand mostly empty."""
+CONTROL = 100
+"""LUTs that count steps and results, as synthesized for KWS."""
 TREE = 64
 """Inputs of trees that are made to be counted."""
 
@@ -133,7 +135,7 @@ class DenseUnit(Unit):
         depth, width = self._memory(fold)
         inputs = fold.simd * x.width
         lut = (tiles * product.lut4 + fold.pe * (tree_lut4 + adder)
-               + rom_lut(out_folds, fold.pe * acc_width) + 20)
+               + rom_lut(out_folds, fold.pe * acc_width) + CONTROL)
         bare = inputs + fold.pe * max(tree_ff - tree_lut4, 0)
         memories: tuple[tuple[int, int], ...] = ()
         if self._in_blocks(fold):

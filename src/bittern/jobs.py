@@ -155,10 +155,11 @@ class Compiled:
            clock_mhz: float | None = None, formats: Mapping[str, str] | None = None) -> Compiled:
         """Read and plan a model."""
         chosen = board_named(board) if board else None
-        target = chosen.target(clock_mhz) if chosen else \
-            replace(NO_BOARD, clock_mhz=clock_mhz or NO_BOARD.clock_mhz)
         tell("reading the model")
         network = read(path)
+        x = network.graph.input
+        target = chosen.target(clock_mhz, frame=-(-x.size * x.element.width // 8)) if chosen else \
+            replace(NO_BOARD, clock_mhz=clock_mhz or NO_BOARD.clock_mhz)
         tell("planning")
         plan = compile_network(network, target, fps, formats)
         return cls(path, path.read_bytes(), network, chosen, plan, fps)
