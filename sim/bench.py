@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from amaranth import ClockDomain, Const, Module, Shape, Value
@@ -11,7 +12,7 @@ from amaranth.lib import data
 from amaranth.sim import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from amaranth.hdl import ShapeLike
     from amaranth.lib import wiring
@@ -54,7 +55,7 @@ def run_streams(component: wiring.Component, inputs: Mapping[str, Sequence[Any]]
     Parameters
     ----------
     component
-        The device under test. It is elaborated anew, so it can be run several times.
+        The device under test. It can be run several times, and starts anew each time.
     inputs
         Payloads to send, by stream name.
     outputs
@@ -98,16 +99,39 @@ def run_streams(component: wiring.Component, inputs: Mapping[str, Sequence[Any]]
             raise AssertionError(f"no transfer on {names} for {limit} cycles (seed {seed}); "
                                  f"still waiting: {waiting}")
 
-    # A component without registers has no clock domain of its own.
-    m = Module()
-    m.domains.sync = ClockDomain()
-    m.submodules.dut = component
-    sim = Simulator(m)
-    sim.add_clock(1e-6)
-    sim.add_testbench(drive)
-    sim.run()
+    _bench(component).run(drive)
     return {sink.name: Run([decode(sink.shape, bits) for bits in sink.received], sink.stamps)
             for sink in sinks}
+
+
+class _Bench:
+    """A component, elaborated, and the testbench that drives it now."""
+
+    drive: Callable[[Any], Awaitable[None]] | None
+
+    def __init__(self, component: wiring.Component) -> None:
+        # A component without registers has no clock domain of its own.
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.submodules.dut = component
+        self.simulator, self.drive = Simulator(m), None
+        self.simulator.add_clock(1e-6)
+        self.simulator.add_testbench(self.testbench)
+
+    async def testbench(self, ctx: Any) -> None:
+        assert self.drive
+        await self.drive(ctx)
+
+    def run(self, drive: Callable[[Any], Awaitable[None]]) -> None:
+        if self.drive:
+            self.simulator.reset()
+        self.drive = drive
+        self.simulator.run()
+
+
+@lru_cache(maxsize=1) # what is run again, with other stalls, need not be elaborated again
+def _bench(component: wiring.Component) -> _Bench:
+    return _Bench(component)
 
 
 def encode(shape: ShapeLike, payload: Any) -> int:

@@ -765,3 +765,19 @@ def test_an_input_of_another_type_is_refused():
     proto.opset_import[0].version = 11
     with pytest.raises(ValueError, match="operator set 11"):
         importer.read(proto.SerializeToString(), "model")
+
+
+def test_nodes_that_go_round_in_a_circle_are_refused():
+    model = quantized()()
+    assert [n.op_type for n in model.nodes] == ["QuantizeLinear", "DequantizeLinear"]
+    model.nodes[1].output[0] = "x"
+    with pytest.raises(ValueError, match=r"node DequantizeLinear_1 makes 'x' a second time"):
+        importer.read(model.data(), "model")
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".bin"])
+def test_operators_whose_names_are_no_text_are_refused(suffix, tmp_path):
+    path = tmp_path / f"model{suffix}"
+    path.write_bytes(quantized()().data().replace(b"DequantizeLinear", b"Dequantize\xffinear"))
+    with pytest.raises(ValueError, match="a name in it is not text"):
+        read(path)

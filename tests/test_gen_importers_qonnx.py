@@ -669,6 +669,15 @@ def test_files_that_are_no_models_are_refused(tmp_path):
     assert read(str(tmp_path / "model.bin")).name == "model"
 
 
+def test_nodes_with_too_few_inputs_or_too_many_are_refused():
+    model = small()
+    del model.nodes[0].input[1:]
+    assert "Quant_0 (Quant): has 1 inputs, too few or too many" in error(model)
+    model = small()
+    model.nodes[-1].input.append("x")
+    assert "Quant_4 (Quant): has 5 inputs, too few or too many" in error(model)
+
+
 def test_subgraphs_external_data_and_several_outputs_are_refused():
     proto = small().proto()
     branch = helper.make_graph([], "branch", [], [])
