@@ -56,7 +56,7 @@ POINTS = {
     # fpgaConvNet reports 3,088 and 2,431/s on a ZedBoard, hls4ml 53,365/s of a smaller network for
     # anomalies on a Pynq-Z2
     "kws": Point("mlperf_tiny_kws", "ulx3s_85f", 4000, 100, 3100),
-    "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2700, 100, 2450),
+    "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2500, 100, 2450),
     "ad": Point("mlperf_tiny_ad", "ulx3s_85f", 60_000, 100, 50_000),
 }
 GENERATED = "tfc_w1a1"
