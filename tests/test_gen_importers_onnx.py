@@ -781,3 +781,11 @@ def test_operators_whose_names_are_no_text_are_refused(suffix, tmp_path):
     path.write_bytes(quantized()().data().replace(b"DequantizeLinear", b"Dequantize\xffinear"))
     with pytest.raises(ValueError, match="a name in it is not text"):
         read(path)
+
+
+@pytest.mark.parametrize("op", ["Add", "Mul"])
+def test_results_that_leave_32_bits_are_refused(op):
+    model = Model(1, 4, dtype=np.uint8)
+    operand = "x", np.float32(0.1), np.uint8(7)
+    model(f".QLinear{op}", *operand, *operand, np.float32(1e-12), np.uint8(3), kind=np.uint8)
+    assert "output scale 1e-12 is too small for its inputs" in error(model)
