@@ -42,14 +42,23 @@ def network(name: str) -> tuple[Path, Path] | None:
 
 def bittern(*arguments: str | Path) -> tuple[dict[str, Any], str]:
     """Run a command of Bittern; return its JSON, and the command as a person would give it."""
+    found, shown, _ = weighed(*arguments)
+    return found, shown
+
+
+def weighed(*arguments: str | Path) -> tuple[dict[str, Any], str, int]:
+    """As `bittern`; return the bytes of memory it had at most, too."""
     shown = shlex.join(["bittern", *(a.name if isinstance(a, Path) else a for a in arguments)])
     say(f"$ {shown}")
-    done = subprocess.run([sys.executable, "-m", "bittern", *map(str, arguments), "--json"],
-                          stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode not in (0, 1):
-        sys.exit(done.returncode)
+    with subprocess.Popen([sys.executable, "-m", "bittern", *map(str, arguments), "--json"],
+                          stdout=subprocess.PIPE, text=True) as run:
+        said = run.stdout.read() if run.stdout else ""
+        _, status, used = os.wait4(run.pid, 0)
+        run.returncode = os.waitstatus_to_exitcode(status)
+    if run.returncode not in (0, 1):
+        sys.exit(run.returncode)
     try:
-        return json.loads(done.stdout), shown
+        return json.loads(said), shown, 1024 * used.ru_maxrss
     except ValueError:
         sys.exit(f"{shown} failed")
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from common import JETS, TFCS, TINY, bittern, network, save, say, versions
+from speed import POINTS
 
 from bittern import jobs
 from bittern.boards import board
@@ -37,10 +38,8 @@ PARTS = ("golden", "rtl", "netlist")
 RTL = {"tfc_w1a1": (100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
        "tfc_w2a2": (100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
        JETS: (200, ["--board", "ulx3s_85f"]),
-       "mlperf_tiny_kws": (20, ["--board", "ulx3s_85f", "--fps", "11700"]),
-       "mlperf_tiny_ic": (8, ["--board", "ulx3s_85f", "--fps", "2700"]),
-       "mlperf_tiny_ad": (20, ["--board", "ulx3s_85f", "--fps", "100000"]),
-       "digits": (450, ["--board", "icebreaker"])}
+       **{POINTS[p].network: (count, POINTS[p].options())
+          for p, count in (("kws", 20), ("ic", 8), ("ad", 20), ("digits", 450))}}
 NETLIST_FRAMES = 64
 
 

@@ -57,13 +57,14 @@ def exactness(found: dict[str, Any]) -> Iterator[str]:
            "beside our integer.\n\nHardware against the golden model, without stalls and with "
            "random ones:\n\n")
     yield table("stage", "network", "frames", "integers compared", "exact",
-                "cycles per inference", "latency in cycles", "as predicted")
+                "cycles per inference", "latency in cycles", "as predicted", "run, once compiled")
     for stage, title in (("rtl", "Verilog, cocotb and Verilator"),
                          ("netlist", "iCE40 netlist, Verilator")):
         for name, r in found.get(stage, {}).items():
             yield row(title, f"`{name}`", r["frames"], f"{r['compared']:,}",
                       "yes" if r["exact"] else "**no**", r["cycles_per_inference"],
-                      r["latency_cycles"], "yes" if r["as_predicted"] else "**no**")
+                      r["latency_cycles"], "yes" if r["as_predicted"] else "**no**",
+                      f"{r['seconds']:.0f} s" if "seconds" in r else "")
 
 
 def speed(found: dict[str, Any]) -> Iterator[str]:
@@ -101,9 +102,10 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
                       f"{r['estimated_lut4']:,}", r["estimated_bram"])
     yield f"\nBittern itself, on {found.get('machine', '?')}:\n\n"
     yield table("what", "result")
-    if r := found.get("generate"):
-        yield row("`bittern generate` of `tfc_w1a1`", f"{r['seconds']:.1f} s")
-        yield row("a second `generate`, compared byte by byte", identical(r["second_run"]))
+    for name, r in found.get("generate", {}).items():
+        yield row(f"`bittern generate` of `{name}`",
+                  f"{r['seconds']:.1f} s, {r['memory'] / 1e9:.2f} GB; a second time: "
+                  f"{identical(r['second_run'])}")
     if r := found.get("rebuild"):
         yield row("a second `build` of the shipped network, compared byte by byte", identical(r))
     for name, r in found.get("golden", {}).items():

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import bittern, load, machine, network, save, say, versions
+from common import bittern, load, machine, network, save, say, versions, weighed
 
 from bittern.boards import board
 from bittern.console import show, table
@@ -41,7 +41,7 @@ class Point:
     least_fps: float = 0
     most_lut4: int | None = None
 
-    def options(self, seed: int) -> list[str]:
+    def options(self, seed: int | None = None) -> list[str]:
         """Return the options of the commands."""
         given = (("--fps", self.fps), ("--clock", self.clock), ("--seed", seed))
         return ["--board", self.board, *(text for name, value in given if value is not None
@@ -59,7 +59,8 @@ POINTS = {
     "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2500, 100, 2450),
     "ad": Point("mlperf_tiny_ad", "ulx3s_85f", 60_000, 100, 50_000),
 }
-GENERATED = "tfc_w1a1"
+GENERATED = {"tfc_w1a1": (10, 2e9), "mlperf_tiny_ic": (60, 2e9)}
+"""Networks to generate, and within how many seconds and bytes of memory."""
 RATES = (0.4e6, 0.75e6, 1.5e6, 2.0e6, 3.0e6)
 GOLDEN = ("tfc_w1a1", "tfc_w2a2")
 CALLS = 7
@@ -119,17 +120,20 @@ def same(first: Path, second: Path) -> dict[str, Any]:
     return {"files": len(names), "identical": not differ and not errors, "differ": differ + errors}
 
 
-def generate(folder: Path) -> dict[str, Any] | None:
-    """Run `bittern generate` twice: its time, and whether it writes the same bytes."""
-    if (files := network(GENERATED)) is None:
+def generate(name: str, folder: Path) -> dict[str, Any] | None:
+    """Run `bittern generate` twice: time, memory, and whether it writes the same bytes."""
+    if (files := network(name)) is None:
         return None
-    seconds = []
+    most_seconds, most_memory = GENERATED[name]
+    seconds, memory = [], 0
     for k in range(2):
         start = time.perf_counter()
-        _, command = bittern("generate", files[0], "-o", folder / str(k))
+        _, command, used = weighed("generate", files[0], "-o", folder / str(k))
         seconds.append(time.perf_counter() - start)
+        memory = max(memory, used)
     return {"command": command, "first_seconds": round(seconds[0], 2),
-            "seconds": round(min(seconds), 2), "reached": min(seconds) < 10,
+            "seconds": round(min(seconds), 2), "memory": memory,
+            "reached": max(seconds) < most_seconds and memory < most_memory,
             "second_run": same(folder / "0", folder / "1")}
 
 
@@ -191,8 +195,8 @@ def tell(results: dict[str, Any]) -> None:
         show(f"golden model, {name}: {r['first_per_second']:,} images/s in the first call, "
              f"{r['best_per_second']:,} in the best of {CALLS}, {r['with_host_per_second']:,} with "
              "the host's floats before and after")
-    if r := results.get("generate"):
-        show(f"generate, {GENERATED}: {r['seconds']:.1f} s; a second run is "
+    for name, r in results.get("generate", {}).items():
+        show(f"generate, {name}: {r['seconds']:.1f} s, {r['memory'] / 1e9:.2f} GB; a second run is "
              f"{'byte-identical' if r['second_run']['identical'] else 'NOT the same'} "
              f"({r['second_run']['files']} files)")
     if r := results.get("rebuild"):
@@ -229,7 +233,8 @@ def main() -> None:
             results["rates"] = rates()
         if "time" in parts:
             results["golden"] = {n: r for n in GOLDEN if (r := golden(n))}
-            results["generate"] = generate(Path(name) / "generate")
+            results["generate"] = {n: r for n in GENERATED
+                                   if (r := generate(n, Path(name) / "generate" / n))}
             results["rebuild"] = rebuild(arguments.seed, Path(name) / "rebuild")
             results["machine"] = machine()
     results["versions"] = versions("bittern", "amaranth", "numpy", "pyosys",
@@ -241,7 +246,7 @@ def main() -> None:
         save("speed", results | {"build": {p: stored[p] for p in POINTS if p in stored}})
     tell(results)
     checks = [*results.get("build", {}).values(), *results.get("golden", {}).values(),
-              *filter(None, [results.get("generate")])]
+              *results.get("generate", {}).values()]
     fine = all(check["reached"] for check in checks) and \
         results.get("rebuild", {}).get("identical", True)
     sys.exit(not fine)

@@ -13,8 +13,8 @@ from bittern.hw.family import Family
 
 __all__ = ["Board", "Device", "Family", "Flash", "Resources"]
 
-GOWIN = 1.15
-"""LUTs of KWS on Gowin over what is estimated of it: more of them are carry cells."""
+GOWIN = 1.4
+"""Sites of KWS on Gowin over what is estimated: a flip-flop behind a carry cell takes another."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Board(Device):
         whole = Target(self.title, has.lut4, has.bram, has.dsp, has.ff, has.bram_bits,
                        has.bram_width, self.clock_mhz if clock_mhz is None else clock_mhz,
                        overhead=GOWIN if self.family is Family.GOWIN else 1,
-                       ff_in_lut=self.family is Family.ICE40,
+                       ff_in_lut=self.family is not Family.ECP5,
                        dsp_width=16 if self.family is Family.ICE40 else 18,
                        absorbs=self.family is Family.ECP5,
                        lut_ram=self.family is not Family.ICE40)

@@ -118,7 +118,8 @@ def test_a_rate_that_is_too_high_says_what_is_possible():
 
 
 def test_a_device_that_is_too_small_says_what_is_needed():
-    with pytest.raises(ValueError, match=r"about [\d,]+ LUTs, \d+ blocks .* has 5,280"):
+    with pytest.raises(ValueError,
+                       match=r"about [\d,]+ LUTs, [\d,]+ flip-flops, \d+ blocks .* has 5,280"):
         make_plan(chain(0, [256, 128, 64], 0, 255), SMALL, fps=1e5)
     with pytest.raises(ValueError, match="are needed"):
         make_plan(chain(0, [1000, 1000], 0, 255), SMALL)

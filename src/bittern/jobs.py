@@ -8,6 +8,7 @@ import json
 import platform
 import shutil
 import tempfile
+import time
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import version
@@ -254,9 +255,16 @@ def simulate(compiled: Compiled, data: Data, count: int, seed: int, tell: Tell) 
     vectors, source = compiled.vectors(x), compiled.verilog
     expected = compiled.network.graph.golden(x)
     folder = Path(tempfile.mkdtemp(prefix="bittern-"))
+    started: dict[str, float] = {}
+
+    def progress(step: str, part: float) -> None:
+        started.setdefault(step, time.monotonic())
+        tell(STEPS.get(step, step), part)
+
     # kept where the simulation fails: its message names the log
     found = verilator.run(source, vectors, folder, seed=seed, toplevel=compiled.top,
-                          progress=lambda step, part: tell(STEPS.get(step, step), part))
+                          progress=progress)
+    seconds = time.monotonic() - started["simulate"]
     shutil.rmtree(folder, ignore_errors=True)
     timing = compiled.plan.timing
     steady = len(x) >= STEADY
@@ -274,6 +282,7 @@ def simulate(compiled: Compiled, data: Data, count: int, seed: int, tell: Tell) 
         "accuracy": accuracy(compiled.network, found.y.reshape(expected.shape), data),
         "stall": vectors.stall,
         "seed": seed,
+        "seconds": round(seconds, 1),
     }
 
 
