@@ -22,7 +22,7 @@ digits: $(VENV)/.run ## Run the main job on the network that ships: to a bitstre
 install: $(VENV)/.run ## Install Bittern in .venv
 
 test: $(VENV)/.dev ## Run the fast tests (a design in Verilator, one routed), and lint
-	$(VENV)/bin/python -m pytest -q -m "not slow"
+	$(VENV)/bin/python -m pytest -q -m "not slow" -n auto --dist worksteal
 	@$(MAKE) --no-print-directory lint
 
 slow: $(VENV)/.dev ## Run all tests, the slow ones too
@@ -64,5 +64,5 @@ prove: $(VENV)/.dev ## Prove that the gates of operators equal their specificati
 	$(VENV)/bin/python -m bittern.sim.prove
 
 .PHONY: fuzz
-fuzz: $(VENV)/.dev ## Compare 500 random networks of each importer with their reference runtimes
+fuzz: $(VENV)/.dev ## Compare random networks of each importer with their runtimes, and damaged files
 	$(VENV)/bin/python tests/fuzz.py

@@ -31,6 +31,7 @@ PATCHES = (
              Axis(2, 2, before=1, after=1, zoom=3, gaps=True)), 2, 0, 3),
     (Patches(Axis(5, before=-1, after=-2), Axis(4, before=-1, after=2), 9), 2, 0, 7),
     (Patches(Axis(2, 2), Axis(2, 2)), 2, -2, 1),
+    (Patches(Axis(3, before=2, after=1), Axis(2), 1), 2, 0, 3), # rows of filling alone
 )
 """Windows on small maps: with the channels, and the range of the elements."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bittern.gen.layers import Requantize
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.search import choices
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 KINDS = ("lut4", "ff", "dsp", "bram")
 
-__all__ = ["header", "summarize_layers", "summarize_network", "summarize_plan", "tensor"]
+__all__ = ["busy", "header", "summarize_layers", "summarize_network", "summarize_plan", "tensor"]
 
 
 def tensor(tensor: Tensor) -> dict[str, Any]:
@@ -51,6 +53,7 @@ def summarize_network(network: Network, plan: Plan) -> dict[str, Any]:
         "layers": layers,
         "macs": sum(layer["macs"] for layer in layers),
         "weight_bytes": sum(layer["weight_bytes"] for layer in layers),
+        **_busy_of(layers, plan.timing.interval),
     }
 
 
@@ -59,8 +62,27 @@ def summarize_layers(plan: Plan) -> list[dict[str, Any]]:
     return [{"layer": node.name, "kind": type(node.layer).__name__, "reads": list(node.inputs),
              **tensor(plan.types[node.name]),
              "how": _how(node.layer, plan.folds[node.name]),
-             **_weights(node.layer, plan.folds[node.name], plan.types[node.name])}
+             **_weights(node.layer, plan.folds[node.name], plan.types[node.name],
+                        plan.timing.interval)}
             for node in plan.graph.nodes]
+
+
+def busy(products: int, multipliers: int, interval: int) -> float | None:
+    """Return the share of busy multipliers: in how many of its cycles the average one is needed.
+
+    Of so many multipliers, each can make a product in each cycle of the interval from a frame to
+    the next. Those `products` of a frame count whose weight is not zero: these multipliers are
+    needed for; so is one that multiplies by the filling of a window. What a multiplier is made of
+    (of LUTs, half of one of the device) does not matter. None where there are no multipliers.
+    """
+    return products / (multipliers * interval) if multipliers else None
+
+
+def _busy_of(layers: list[dict[str, Any]], interval: int) -> dict[str, Any]:
+    """Return the multipliers of all layers, and the share of them that is busy."""
+    multipliers = sum(layer["multipliers"] for layer in layers)
+    return {"multipliers": multipliers,
+            "busy": busy(sum(layer["products"] for layer in layers), multipliers, interval)}
 
 
 def _how(layer: Layer, fold: Fold) -> str:
@@ -84,11 +106,15 @@ def _how(layer: Layer, fold: Fold) -> str:
     return ""
 
 
-def _weights(layer: Layer, fold: Fold, y: Tensor) -> dict[str, int]:
+def _weights(layer: Layer, fold: Fold, y: Tensor, interval: int) -> dict[str, Any]:
     if not isinstance(layer, Weighted):
-        return {"macs": 0, "weight_bytes": 0}
+        return {"macs": 0, "weight_bytes": 0, "products": 0, "multipliers": 0, "busy": None}
+    products = int(np.count_nonzero(layer.weights)) * y.vectors
+    multipliers = layer.multipliers(fold)
     return {"macs": layer.weights.size * y.vectors,
-            "weight_bytes": -(-layer.forms[fold.format].bits // 8)}
+            "weight_bytes": -(-layer.forms[fold.format].bits // 8),
+            "products": products, "multipliers": multipliers,
+            "busy": busy(products, multipliers, interval)}
 
 
 def _counts(estimate: Estimate) -> dict[str, int]:
@@ -121,6 +147,7 @@ def summarize_plan(plan: Plan) -> dict[str, Any]:
         "predicted_cycles_per_inference": plan.timing.interval,
         "predicted_latency_cycles": plan.timing.latency,
         **{f"estimated_{kind}": count for kind, count in _counts(plan.cost).items()},
+        **_busy_of(layers, plan.timing.interval),
     }
 
 

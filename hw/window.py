@@ -49,7 +49,8 @@ class Rows:
 def rows_of(axis: Axis) -> Rows:
     """Return what is kept of the rows of a map."""
     seen = axis.elements
-    needs = np.maximum.accumulate(seen.max(axis=1) + 1)
+    # nothing of a frame comes before its first row, even where windows see padding alone
+    needs = np.maximum.accumulate(seen.max(axis=1) + 1).clip(min=1)
     needs[-1] = axis.size # so that no row comes after its frame has gone
     first = np.where(seen < 0, axis.size, seen).min(axis=1)
     frees = np.append(np.minimum.accumulate(first[::-1])[::-1][1:], axis.size)

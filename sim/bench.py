@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from amaranth import ClockDomain, Module, Shape, Value
+from amaranth import ClockDomain, Const, Module, Shape, Value
 from amaranth.lib import data
 from amaranth.sim import Simulator
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from amaranth.hdl import ShapeLike
     from amaranth.lib import wiring
@@ -54,7 +55,7 @@ def run_streams(component: wiring.Component, inputs: Mapping[str, Sequence[Any]]
     Parameters
     ----------
     component
-        The device under test. It is elaborated anew, so it can be run several times.
+        The device under test. It can be run several times, and starts anew each time.
     inputs
         Payloads to send, by stream name.
     outputs
@@ -81,11 +82,11 @@ def run_streams(component: wiring.Component, inputs: Mapping[str, Sequence[Any]]
 
     async def drive(ctx: Any) -> None:
         cycle, last, start = 0, 0, None
-        sampled = [signal for port in ports for signal in port.sampled]
+        tick = ctx.tick().sample(*(signal for port in ports for signal in port.sampled))
         while cycle - last < (limit if any(port.pending for port in ports) else AFTERWARDS):
             for port in ports:
                 port.drive(ctx, rng, stall)
-            _, _, *values = await ctx.tick().sample(*sampled)
+            _, _, *values = await tick
             moved = [source.step(bool(values.pop(0))) for source in sources]
             if any(moved) and start is None:
                 start = cycle
@@ -98,16 +99,46 @@ def run_streams(component: wiring.Component, inputs: Mapping[str, Sequence[Any]]
             raise AssertionError(f"no transfer on {names} for {limit} cycles (seed {seed}); "
                                  f"still waiting: {waiting}")
 
-    # A component without registers has no clock domain of its own.
-    m = Module()
-    m.domains.sync = ClockDomain()
-    m.submodules.dut = component
-    sim = Simulator(m)
-    sim.add_clock(1e-6)
-    sim.add_testbench(drive)
-    sim.run()
+    _bench(component).run(drive)
     return {sink.name: Run([decode(sink.shape, bits) for bits in sink.received], sink.stamps)
             for sink in sinks}
+
+
+class _Bench:
+    """A component, elaborated, and the testbench that drives it now."""
+
+    drive: Callable[[Any], Awaitable[None]] | None
+
+    def __init__(self, component: wiring.Component) -> None:
+        # A component without registers has no clock domain of its own.
+        m = Module()
+        m.domains.sync = ClockDomain()
+        m.submodules.dut = component
+        self.simulator, self.drive = Simulator(m), None
+        self.simulator.add_clock(1e-6)
+        self.simulator.add_testbench(self.testbench)
+
+    async def testbench(self, ctx: Any) -> None:
+        assert self.drive
+        await self.drive(ctx)
+
+    def run(self, drive: Callable[[Any], Awaitable[None]]) -> None:
+        if self.drive:
+            self.simulator.reset()
+        self.drive = drive
+        self.simulator.run()
+
+
+@lru_cache(maxsize=1) # what is run again, with other stalls, need not be elaborated again
+def _bench(component: wiring.Component) -> _Bench:
+    return _Bench(component)
+
+
+def encode(shape: ShapeLike, payload: Any) -> int:
+    """Return the bits of a payload: of an integer, or of what a layout makes a constant of."""
+    if isinstance(shape, data.Layout):
+        return Const.cast(shape.const(payload)).value
+    return int(payload)
 
 
 def decode(shape: ShapeLike, bits: int) -> Any:
@@ -125,10 +156,12 @@ class _Source:
     """Sends payloads to an input stream."""
 
     def __init__(self, name: str, port: Any, transfers: list[Any]) -> None:
-        self.name, self.port, self.transfers = name, port, transfers
-        self.bits = Value.cast(port.payload)
+        self.name, self.port = name, port
+        self.bits, shape = Value.cast(port.payload), port.payload.shape()
+        # as integers: what they are in a layout would be worked out anew whenever one is set
+        self.transfers = [encode(shape, x) for x in transfers]
         self.sampled = [port.ready]
-        self.sent, self.valid = 0, False
+        self.sent, self.valid, self.driven = 0, False, False
 
     @property
     def pending(self) -> str:
@@ -141,11 +174,13 @@ class _Source:
         if self.valid:
             return
         self.valid = self.sent < len(self.transfers) and rng.random() >= stall
-        ctx.set(self.port.valid, self.valid)
+        if self.valid != self.driven:
+            ctx.set(self.port.valid, self.valid)
+            self.driven = self.valid
         if self.valid:
-            ctx.set(self.port.payload, self.transfers[self.sent])
-        else:
-            ctx.set(self.bits, rng.getrandbits(len(self.bits)) if len(self.bits) else 0)
+            ctx.set(self.bits, self.transfers[self.sent])
+        elif len(self.bits):
+            ctx.set(self.bits, rng.getrandbits(len(self.bits)))
 
     def step(self, ready: bool) -> bool:
         """Account for the cycle that has passed; return whether there was a transfer."""
@@ -175,8 +210,9 @@ class _Sink:
 
     def drive(self, ctx: Any, rng: random.Random, stall: float) -> None:
         """Set the signals for the next cycle."""
-        self.ready = not stall or (self.seen and rng.random() >= stall)
-        ctx.set(self.port.ready, self.ready)
+        before, self.ready = self.ready, not stall or (self.seen and rng.random() >= stall)
+        if self.ready != before:
+            ctx.set(self.port.ready, self.ready)
 
     def step(self, valid: bool, payload: int, cycle: int) -> bool:
         """Account for the cycle that has passed; return whether there was a transfer."""

@@ -74,16 +74,7 @@ class Model:
         return importer.read(self.data(), "model")
 
     def reference(self, xs, *, int8=False):
-        """Run ONNX Runtime with its default options, or with kernels of int8."""
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1
-        if int8:
-            options.add_session_config_entry(INT8, "1")
-        session = onnxruntime.InferenceSession(self.data(), options,
-                                               providers=["CPUExecutionProvider"])
-        ys = [session.run(None, {"x": x.reshape(self.shape)})[0] for x in xs]
-        return np.stack([y.reshape(y.shape[1:] if y.shape[:1] == (1,) else y.shape) for y in ys])
+        return reference(self.data(), xs, int8=int8)
 
     def check(self, xs):
         """Assert that every bit equals the reference's; return the network."""
@@ -102,6 +93,27 @@ class Model:
             return (rng.normal(size=(count, *self.shape[1:])) * 2).astype(np.float32)
         limits = np.iinfo(self.dtype)
         return rng.integers(limits.min, limits.max + 1, (count, *self.shape[1:])).astype(self.dtype)
+
+
+def reference(data, xs, *, int8=False):
+    """Run ONNX Runtime with its default options, or with kernels of int8, one frame at a time."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    if int8:
+        options.add_session_config_entry(INT8, "1")
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    (x_in,) = session.get_inputs()
+    ys = [session.run(None, {x_in.name: x.reshape(x_in.shape)})[0] for x in xs]
+    return np.stack([y.reshape(y.shape[1:] if y.shape[:1] == (1,) else y.shape) for y in ys])
+
+
+def input_dtype(data):
+    """Return the type of the first input that is no constant."""
+    graph = onnx.ModelProto.FromString(data).graph
+    constants = {t.name for t in graph.initializer}
+    x_in = next(i for i in graph.input if i.name not in constants)
+    return np.dtype(helper.tensor_dtype_to_np_dtype(x_in.type.tensor_type.elem_type))
 
 
 def shape_after(op, *shapes, constants=(), **attributes):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from bittern.gen.importers import qonnx
 from bittern.gen.ir import INPUT
@@ -23,6 +23,8 @@ QUANTIZERS = ("Quant", "IntQuant", "BipolarQuant", "Trunc")
 
 class Model:
     """A model under construction: each operator reads what the one before it made."""
+
+    input = "x"
 
     def __init__(self, *shape, opset=13, quantizers=1):
         self.shape, self.opset, self.quantizers = shape, opset, quantizers
@@ -78,15 +80,15 @@ class Model:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = ModelWrapper(self.proto()).transform(InferShapes())
-            return execute_onnx(model, {"x": x.reshape(self.shape)}, True)
+            return execute_onnx(model, {self.input: x.reshape(self.shape)}, True)
 
     def reference(self, xs):
         proto = self.proto()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = ModelWrapper(proto).transform(InferShapes())
-            shape = execute_onnx(model, {"x": xs[0].reshape(self.shape)})[self.last].shape
-            ys = [execute_onnx(model, {"x": x.reshape(self.shape)})[self.last] for x in xs]
+            shape = execute_onnx(model, {self.input: xs[0].reshape(self.shape)})[self.last].shape
+            ys = [execute_onnx(model, {self.input: x.reshape(self.shape)})[self.last] for x in xs]
         return np.stack([y.reshape(shape[1:]) for y in ys])
 
     def run(self, xs, **changes):
@@ -112,17 +114,39 @@ class Model:
         """Return whether `x` differs from the reference because of a tie there.
 
         Then the input of the first quantizer that differs is the same but for what float sums
-        round off.
+        round off; or the output, if no quantizer differs.
         """
         theirs, floats = self.context(x), [
             n for n in self.nodes if n.op_type in QUANTIZERS and n.input[0] not in self.constants]
         for node in floats:
             mine = self.run(x[np.newaxis], output=node.output[0])[0]
             if not np.array_equal(mine.ravel(), theirs[node.output[0]].ravel()):
-                before = theirs[node.input[0]].ravel()
-                off = self.run(x[np.newaxis], output=node.input[0]).ravel() - before
-                return np.abs(off).max() < 2.0**-20 * np.abs(before).max()
-        return False
+                return self.is_rounded(x, node.input[0], theirs)
+        return self.is_rounded(x, self.last, theirs)
+
+    def is_rounded(self, x, name, theirs):
+        """Return whether a tensor differs from the reference's by what float sums round off."""
+        off = self.run(x[np.newaxis], output=name).ravel() - theirs[name].ravel()
+        return np.abs(off).max() < 2.0**-20 * np.abs(theirs[name]).max()
+
+
+class Stored(Model):
+    """A model as a file has it."""
+
+    def __init__(self, data):
+        self.stored = ModelProto.FromString(data)
+        graph = self.stored.graph
+        self.nodes, self.last = graph.node, graph.output[0].name
+        self.constants = {t.name for t in graph.initializer}
+        x = next(i for i in graph.input if i.name not in self.constants)
+        self.input, self.shape = x.name, tuple(d.dim_value for d in x.type.tensor_type.shape.dim)
+
+    def proto(self, **changes):
+        proto = ModelProto.FromString(self.stored.SerializeToString())
+        if "output" in changes:
+            proto.graph.output[0].name = changes["output"]
+            proto.graph.output[0].type.tensor_type.ClearField("shape")
+        return proto
 
 
 def frames(*shape, seed=0, scale=2.0):

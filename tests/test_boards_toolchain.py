@@ -18,7 +18,18 @@ from bittern.boards.synthesis import netlist, synthesize
 from bittern.boards.toolchain import build
 from bittern.boards.usage import Usage, check_fits, synthesized
 
+
+def smallest(board):
+    """Return whether a board is the smallest of its family, which loads the fastest."""
+    return board is min((b for b in BOARDS if b.family is board.family),
+                        key=lambda b: b.resources.lut4)
+
+
 each_board = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
+each_chain = pytest.mark.parametrize("board", [
+    pytest.param(board, marks=() if smallest(board) else pytest.mark.slow) for board in BOARDS],
+    ids=lambda board: board.name)
+"""All boards; in the fast tests, one for each chain of tools."""
 each_family = pytest.mark.parametrize("family", Family, ids=lambda family: family.name)
 
 
@@ -118,7 +129,7 @@ def test_a_build_gives_a_bitstream_and_an_honest_report_twice_the_same(tmp_path,
                                           "packing"]
 
 
-@each_board
+@each_chain
 def test_a_clock_that_is_missed_is_lowered_to_one_that_is_met(tmp_path, board):
     clocks = []
 
@@ -172,7 +183,7 @@ def test_the_failure_of_a_tool_tells_its_last_words_and_where_its_log_is(tmp_pat
     assert list(tmp_path.glob("bittern-yosys-*.log"))
 
 
-@each_board
+@each_chain
 def test_a_component_is_measured_without_the_registers_around_it(board):
     measured = measure(Accumulate(), board, clock_mhz=100)
     assert measured.usage.ff == 8
@@ -180,7 +191,7 @@ def test_a_component_is_measured_without_the_registers_around_it(board):
     assert 20 < measured.fmax_mhz < 1000
 
 
-@each_board
+@each_chain
 def test_components_measured_together_are_about_as_fast_as_alone(board):
     alone = [measure(Accumulate(steps), board, clock_mhz=100) for steps in (1, 4)]
     together = measure_all([Accumulate(1), Accumulate(4)], board, clock_mhz=100)
@@ -213,7 +224,7 @@ def test_progress_is_read_from_the_log_of_the_router():
     assert (parts[0], parts[-1]) == (0, 1)
 
 
-@each_board
+@each_chain
 def test_where_no_router_converges_the_error_says_so(tmp_path, board, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(Patience, "ends", lambda _, line: line.startswith("Info: Routing"))

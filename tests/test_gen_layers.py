@@ -10,7 +10,7 @@ from bittern.sim.bench import run_stream
 
 EXAMPLES = [(layer, xs) for kind in LAYERS for layer, xs in kind.examples()]
 IDS = [f"{type(layer).__name__}{k}" for k, (layer, _) in enumerate(EXAMPLES)]
-FRAMES = 5
+FRAMES = 4
 
 
 def corners_and_random(x, seed):

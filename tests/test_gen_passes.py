@@ -1,11 +1,14 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from bittern.gen.ir import INPUT, Graph, Node, Tensor, compile_graph
 from bittern.gen.layers import Dense, Requantize
+from bittern.gen.layers.add import Add
 from bittern.gen.lines import Domain
 from bittern.gen.passes import PIPELINE, absorb_offsets, strip_common_factor
-from bittern.gen.passes.fit_requantization import fit
+from bittern.gen.passes.fit_requantization import fit, fit_requantization
 from bittern.hw.quotient import Quotient
 from bittern.hw.scale import Rounding, Scale
 from bittern.hw.table import Table
@@ -134,6 +137,36 @@ def test_many_channels_of_many_levels_are_fitted():
     acc = rng.integers(domain.lo, domain.hi + 1, (100, 640))
     acc[:50] //= 10
     assert np.array_equal(found(acc), spec(acc))
+
+
+def peak_of(function):
+    """Return what a function returns, and the most bytes that arrays had meanwhile."""
+    tracemalloc.start()
+    try:
+        return function(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_functions_of_16_bits_take_little_memory():
+    y = np.arange(-32767, 32768)
+    spec = Thresholds((111 * y // 31 + (y >= 1000) * 2)[np.newaxis], -32768)
+    found, peak = peak_of(lambda: fit(spec, Domain(-2**18, 2**18)))
+    assert isinstance(found, Quotient)
+    assert found.is_kinked
+    assert peak < 2**28
+    acc = np.arange(-2**18, 2**18 + 1)[:, np.newaxis]
+    assert np.array_equal(found(acc), spec(acc))
+
+
+def test_sums_of_wide_tensors_take_little_memory():
+    wide = Tensor((2,), -2**31, 2**31 - 1)
+    spec = Thresholds(np.arange(-7, 8)[np.newaxis] << 28, -8)
+    graph = Graph(wide, (Node("sum", Add(), (INPUT, INPUT)),
+                         Node("shift", Requantize(spec), ("sum",))))
+    found, peak = peak_of(lambda: fit_requantization(graph))
+    assert isinstance(found.nodes[1].layer.spec, Scale)
+    assert peak < 2**24
 
 
 def test_few_levels_stay_thresholds():

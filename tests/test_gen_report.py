@@ -7,6 +7,7 @@ from bittern.gen.report import KINDS, report
 KIND = dict.fromkeys(KINDS, 3)
 LAYER = {"layer": "a<b", "kind": "Dense", "how": "ternary", "shape": [2, 3], "lo": -1, "hi": 1,
          "bits": 2, "macs": 6, "weight_bytes": 2, "pe": 1, "simd": 1, "cycles": 6,
+         "multipliers": 1, "busy": 0.75,
          **{f"estimated_{kind}": 2 for kind in KINDS}}
 PORT = {"features": 6, "vectors": 1, "lanes": 1, "width": 2, "signed": True, "transfers": 6}
 FRAME = {"shape": [6], "lo": -1, "hi": 1, "stands_for": None}
@@ -16,7 +17,8 @@ MANIFEST = {
     "verilog": {"file": "m.v", "top": "m", "sha256": "00"}, "versions": {"numpy": "2"},
     "frames": {"input": FRAME, "output": FRAME},
     "plan": {"layers": [LAYER], "input": PORT, "output": PORT,
-             "predicted_cycles_per_inference": 6, "predicted_latency_cycles": 9},
+             "predicted_cycles_per_inference": 6, "predicted_latency_cycles": 9,
+             "multipliers": 1, "busy": 0.75},
     "result": {
         "layers": {"a<b": KIND}, "fmax_mhz": 50.0, "clock_mhz": 48.0, "wanted_mhz": 48.0,
         "inferences_per_second": 8e6, "uart_inferences_per_second": 9.0, "latency_us": 0.2,
@@ -54,4 +56,5 @@ def test_report_is_one_whole_file_the_same_every_time():
     assert page.count("<svg") == 2
     assert "net & co on Board" in reader.text
     assert "a<b" in reader.text
+    assert "busy in 75.0 % of the cycles" in reader.text
     assert page == report(MANIFEST)

@@ -73,9 +73,10 @@ def recognizes(data: bytes) -> bool:
 def operators(data: bytes) -> list[tuple[str, str]]:
     """Return domain and name of the operator of each node, or nothing if this is no ONNX model."""
     try:
-        return [(node.domain, node.op_type) for node in ModelProto.FromString(data).graph.node]
+        nodes = ModelProto.FromString(data).graph.node
     except DecodeError:
         return []
+    return [(str(node.domain), str(node.op_type)) for node in nodes] # bytes where it is damaged
 
 
 def parse(data: bytes, name: str, inputs_of: tuple[int, ...] = (TensorProto.FLOAT,)) -> Content:

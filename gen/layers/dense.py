@@ -58,6 +58,9 @@ class Dense(Weighted):
         """The sums of each row's negative and of its positive weights."""
         return self.weights.clip(max=0).sum(axis=1), self.weights.clip(min=0).sum(axis=1)
 
+    def multipliers(self, fold: Fold) -> int:
+        return self.units[fold.format].multipliers(fold)
+
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
         outputs, inputs = self.weights.shape

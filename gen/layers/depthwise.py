@@ -66,6 +66,9 @@ class Depthwise(Weighted):
             raise ValueError(f"format {name!r} does not hold the weights of single channels; "
                              f"formats that do: {', '.join(self.formats)}")
 
+    def multipliers(self, fold: Fold) -> int:
+        return fold.pe
+
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
         self.patches.check(x.shape)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from bittern.gen.ir import Layer
 
 if TYPE_CHECKING:
+    from bittern.gen.ir import Fold
     from bittern.hw.ints import Ints
 
 __all__ = ["Form", "Weighted"]
@@ -45,6 +46,10 @@ class Weighted(Layer):
     @abstractmethod
     def check_format(self, name: str) -> None:
         """Raise :exc:`ValueError` unless the format `name` holds the weights."""
+
+    @abstractmethod
+    def multipliers(self, fold: Fold) -> int:
+        """Return how many products of a weight and an input `build` makes in a cycle, at most."""
 
     def with_fields(self, **fields: Any) -> Self:
         """Return the layer with other weights, or stored in another way."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +38,8 @@ DIVISORS = 16
 """Divisors of a channel that are tried for each fraction."""
 PIVOTS = 16
 """Places of a kink that are tried."""
+STEPS = 1 << 20
+"""Steps of functions that are looked at together: memory for them is limited."""
 PAIRS = 1 << 18
 """Pairs of integers of which the sums are listed, at most."""
 ENTRIES = 512
@@ -60,8 +64,9 @@ def _domain(graph: Graph, types: dict[str, Tensor], edge: str) -> Domain:
     """Return what accumulators there can be: not all are sums of two tensors."""
     for node in graph.nodes:
         if node.name == edge and isinstance(node.layer, Add | Multiply):
-            x0, x1 = (np.arange(x.lo, x.hi + 1) for x in (types[i] for i in node.inputs))
-            if len(x0) * len(x1) <= PAIRS:
+            xs = [types[i] for i in node.inputs]
+            if prod(x.hi - x.lo + 1 for x in xs) <= PAIRS:
+                x0, x1 = (np.arange(x.lo, x.hi + 1) for x in xs)
                 sums = np.unique(node.layer.golden(x0[:, np.newaxis], x1))
                 return Domain(int(sums[0]), int(sums[-1]), sums)
     return Domain(types[edge].lo, types[edge].hi)
@@ -151,11 +156,22 @@ def _pivots(corners: Corners, row: int, domain: Domain) -> list[int]:
     Such places are between two steps; of each gap, the roundest number.
     """
     first, last, count = corners.first[row], corners.last[row], len(corners.y)
-    after = np.arange(count) >= np.arange(1, count)[:, np.newaxis]
-    below, above = (Corners(corners.y, np.tile(first, (count - 1, 1)),
-                            np.tile(last, (count - 1, 1)), corners.reached[row] & part,
-                            corners.missed[row] & part).slopes() for part in (~after, after))
-    gaps = np.flatnonzero(below.meet(above).exist & (first[:-1] < last[1:]))
+
+    def lines(cuts: Sequence[int], *, above: bool) -> Slopes:
+        """Return the slopes of the steps up to each cut, or of those after it."""
+        part = (np.arange(count) > np.array(cuts)[:, np.newaxis]) == above
+        return Corners(corners.y, np.tile(first, (len(cuts), 1)), np.tile(last, (len(cuts), 1)),
+                       corners.reached[row] & part, corners.missed[row] & part).slopes()
+
+    # fewer steps are easier: only between two cuts both sides are lines
+    cuts = range(count - 1)
+    cuts = cuts[bisect_left(cuts, 1, key=lambda k: int(lines([k], above=True).exist[0])):
+                bisect_left(cuts, 1, key=lambda k: 1 - int(lines([k], above=False).exist[0]))]
+    gaps: list[int] = []
+    at_once = max(STEPS // count, 1)
+    for some in (cuts[k:k + at_once] for k in range(0, len(cuts), at_once)):
+        both = lines(some, above=False).meet(lines(some, above=True)).exist
+        gaps += [k for k in np.array(some)[both] if first[k] < last[k + 1]]
     found = [domain.roundest(int(first[k]) + 1, int(last[k + 1])) for k in gaps]
     return sorted(found, key=lambda p: (p & -p) or INFINITE, reverse=True)[:PIVOTS]
 

@@ -83,6 +83,9 @@ class DenseUnit(Unit):
         in_folds, out_folds = self._folds(fold)
         return in_folds * out_folds
 
+    def multipliers(self, fold: Fold) -> int:
+        return self._tiles(fold) * self.fmt.multipliers
+
     def build(self, fold: Fold, bias: Ints, x: Shape, lo: int, hi: int) -> MatrixVectorUnit:
         return MatrixVectorUnit(self.weights, bias, self.fmt, x=x, lo=lo, hi=hi, pe=fold.pe,
                                 simd=fold.simd, block=self._in_blocks(fold),

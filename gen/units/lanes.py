@@ -81,6 +81,9 @@ class LaneUnit(Unit):
                 simd *= 2
         return found
 
+    def multipliers(self, fold: Fold) -> int:
+        return fold.pe
+
     def cycles(self, fold: Fold) -> int:
         return _schedule(self, fold.pe).steps
 

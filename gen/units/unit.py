@@ -63,6 +63,10 @@ class Unit(ABC):
         """Return the cycles from a frame to the next."""
 
     @abstractmethod
+    def multipliers(self, fold: Fold) -> int:
+        """Return how many products of a weight and an input it makes in a cycle, at most."""
+
+    @abstractmethod
     def build(self, fold: Fold, bias: Ints, x: Shape, lo: int, hi: int) -> wiring.Component:
         """Return the hardware for inputs of shape `x` and results in ``lo..hi``."""
 

@@ -63,6 +63,10 @@ class NOfM(TileFormat):
         return self.m
 
     @property
+    def multipliers(self) -> int:
+        return self.n
+
+    @property
     def _place(self) -> int:
         return (self.columns - 1).bit_length()
 

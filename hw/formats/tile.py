@@ -38,6 +38,11 @@ class TileFormat(ABC):
     masks: bool
     """Whether there is no code for zero, so that only ``x == 0`` yields it."""
 
+    @property
+    def multipliers(self) -> int:
+        """Products that a tile is, whatever makes them."""
+        return self.rows * self.columns
+
     @classmethod
     @abstractmethod
     def find(cls, weights: Ints) -> Self | None:

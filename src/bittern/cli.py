@@ -123,12 +123,15 @@ def inspect(*, model: Path, board: str | None, fps: float | None, clock: float |
     show(table(f"Nodes of {model.name}", ("node", "operator", "taken as"),
                [(n["node"], n["op"], n["rule"]) for n in summary["nodes"]]),
          table(f"Layers of {summary['name']}",
-               ("layer", "kind", "shape", "range", "bits", "how", "MACs", "bytes"),
+               ("layer", "kind", "shape", "range", "bits", "how", "MACs", "bytes", "multipliers",
+                "busy"),
                [("input", "", _shape(summary["input"]), _range(summary["input"]),
-                 summary["input"]["bits"], "", 0, 0)]
+                 summary["input"]["bits"], "", 0, 0, 0, "")]
                + [(x["layer"], x["kind"], _shape(x), _range(x), x["bits"], x["how"], x["macs"],
-                   x["weight_bytes"]) for x in summary["layers"]],
-               ("total", "", "", "", "", "", summary["macs"], summary["weight_bytes"])),
+                   x["weight_bytes"], x["multipliers"], _share(x["busy"]))
+                  for x in summary["layers"]],
+               ("total", "", "", "", "", "", summary["macs"], summary["weight_bytes"],
+                summary["multipliers"], _share(summary["busy"]))),
          table("Formats that hold the weights, * taken; estimates for "
                f"{compiled.plan.target.name}, at least as fast as the whole",
                ("layer", "", "format", "weights", "bits", "pe", "simd", "cycles", "LUT4s", "DSPs",
@@ -142,6 +145,10 @@ def inspect(*, model: Path, board: str | None, fps: float | None, clock: float |
 
 def _shape(tensor: dict[str, Any]) -> str:
     return "x".join(map(str, tensor["shape"]))
+
+
+def _share(part: float | None) -> str:
+    return "" if part is None else f"{part:.1%}"
 
 
 def _range(tensor: dict[str, Any]) -> str:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bittern.gen.importers.errors import UnsupportedError
+
 if TYPE_CHECKING:
     from bittern.gen.importers.onnx_file import Array
     from bittern.hw.ints import Ints
@@ -20,6 +22,8 @@ __all__ = ["Quantization", "addends", "average", "exact_bits", "float32", "fma",
            "logistic", "multiply", "output_scale", "quantized_softmax", "requantize",
            "rounded_sum", "saturated", "softmax", "tanh"]
 
+BEYOND = 2.0**31
+"""What no longer fits in 32 bits."""
 LOGISTIC = ((4.37031012579801e-11, 1.15627324459942e-07, 6.08574864600143e-05,
              8.51377133304701e-03, 2.48287947061529e-01),
             (6.10247389755681e-13, 5.76102136993427e-09, 6.29106785017040e-06,
@@ -98,7 +102,14 @@ def fma(a: Array | np.float32, b: Array | np.float32, c: Array | np.float32) -> 
 
 
 def saturated(y: Array, to: Quantization) -> Ints:
-    """Round what has the zero point in it, and clip."""
+    """Round what has the zero point in it, and clip.
+
+    Some of the reference's kernels convert to 32 bits before they clip, and on some processors what
+    is beyond becomes the least integer: that is refused.
+    """
+    if not np.abs(y).max(initial=0) < BEYOND:
+        raise UnsupportedError(f"its output scale {to.scale:g} is too small for its inputs: "
+                               "results leave 32 bits before they are clipped")
     return np.clip(np.rint(y), to.lo, to.hi).astype(np.int64)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from inspect import signature
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bittern.gen.importers.apply import apply
 from bittern.gen.importers.errors import MalformedError, UnsupportedError
 from bittern.gen.importers.frames import frames
 from bittern.gen.importers.onnx.arithmetic import Quantization, float32
@@ -148,7 +148,11 @@ class Interpreter:
         """Return which axis of the input has the channels for the first convolution or pool."""
         name = self.content.input
         order: list[int] = [*range(len(self.content.shape))]
-        while len(order) in (3, 4) and (readers := self.readers.get(name)):
+        if len(order) not in (3, 4):
+            return 1
+        for _ in self.content.operations: # in a damaged file they may go round in a circle
+            if not (readers := self.readers.get(name)):
+                break
             (reader, *_) = readers
             if "Conv" in reader.op or "Pool" in reader.op or not reader.outputs:
                 return order[1]
@@ -166,13 +170,7 @@ class Interpreter:
                 raise MalformedError(f"input {name!r} has an infinity or a NaN")
         if o.op not in RULES:
             raise UnsupportedError(f"unknown operator; accepted: {', '.join(sorted(RULES))}")
-        rule = RULES[o.op]
-        try:
-            signature(rule).bind(self, o, *xs)
-        except TypeError:
-            raise UnsupportedError(f"has {len(xs)} inputs; accepted: as many as ONNX says"
-                                   ) from None
-        result = rule(self, o, *xs)
+        result = apply(RULES[o.op], self, o, inputs=xs)
         results = result if isinstance(result, tuple) else (result,)
         if isinstance(results[0], Constant):
             self.rules[o.index] = "constant"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bittern.gen.importers.apply import apply
 from bittern.gen.importers.errors import MalformedError, UnsupportedError
 from bittern.gen.importers.frames import frames
 from bittern.gen.importers.onnx_file import Content, Operation
@@ -111,13 +112,14 @@ class Interpreter:
         for name, x in zip(o.inputs, xs, strict=True):
             if isinstance(x, Constant) and o.op != "Clip" and not np.isfinite(x.array).all():
                 raise MalformedError(f"input {name!r} has an infinity or a NaN")
+        value: Value
         if o.op in SHAPE_RULES:
-            value = SHAPE_RULES[o.op](o, *xs)
+            value = apply(SHAPE_RULES[o.op], o, inputs=xs)
             self.rules[o.index] = "shape only"
         elif o.op in MAP_RULES:
-            value = MAP_RULES[o.op](self, o, *xs)
+            value = apply(MAP_RULES[o.op], self, o, inputs=xs)
         elif o.op in RULES:
-            value = RULES[o.op](self, o, *xs)
+            value = apply(RULES[o.op], self, o, inputs=xs)
         else:
             known_ones = sorted((*RULES, *MAP_RULES, *SHAPE_RULES))
             raise UnsupportedError(f"unknown operator; accepted: {', '.join(known_ones)}")

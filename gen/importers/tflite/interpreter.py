@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bittern.gen.importers.apply import apply
 from bittern.gen.importers.errors import MalformedError, UnsupportedError
 from bittern.gen.importers.frames import frames
 from bittern.gen.importers.tflite import elementwise, shapes, weighted, windows
@@ -142,11 +142,7 @@ class Interpreter:
             else:
                 raise MalformedError(f"reads tensor {info.index} ({info.name!r}), which no "
                                      "operator before it makes")
-        try:
-            signature(rule).bind(self.builder, o, *operands)
-        except TypeError:
-            raise UnsupportedError(f"has {len(operands)} inputs, too few or too many") from None
-        results = rule(self.builder, o, *operands)
+        results = apply(rule, self.builder, o, inputs=operands)
         return results if isinstance(results, tuple) else (results,)
 
     def finish(self, output: Value | None) -> Network:
