@@ -37,7 +37,7 @@ endmodule
     own = Path(bittern.sim.__file__).parent / "models" / f"{family.name.lower()}.v"
     yosys([
         *([f"read_verilog -sv {own}"] if own.is_file() else []),
-        ("read_verilog -sv -nooverwrite -DNO_ICE40_DEFAULT_ASSIGNMENTS "
+        ("read_verilog -sv -defer -nooverwrite -DNO_ICE40_DEFAULT_ASSIGNMENTS "
          f"{share_folder() / MODELS[family]}"),
         "read_verilog -sv mapped.v", "read_rtlil top.il", "read_verilog bench.v",
         "hierarchy -top bench", "proc", "flatten", "opt_clean",
