@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from bittern.hw.formats.tile import Term, TileFormat
     from bittern.hw.ints import Ints
 
-__all__ = ["FoldedSums", "ProductCost", "products_of", "tree_of"]
+__all__ = ["FoldedSums", "ProductCost", "in_block", "products_of", "tree_of"]
+
+BIAS_BLOCK = 4096
+"""Bits from which biases are in a block of memory."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ def sum_of(terms: list[Term], name: str, *, absorbs: bool) -> Sum:
 
 def tile_terms(fmt: TileFormat, x_width: int, stages: Stages) -> list[list[Term]]:
     return fmt.multiply_tiles(stages, [Signal(fmt.width)], [Signal(x_width)] * fmt.columns, "term")
+
+
+def in_block(rows: int, width: int) -> bool:
+    """Return whether a table of biases is a block of memory: as logic, it would be slow."""
+    return rows * width >= BIAS_BLOCK
 
 
 class FoldedSums(wiring.Component):
@@ -179,17 +187,22 @@ class FoldedSums(wiring.Component):
         masked = self.bias & ((1 << width) - 1)
         words = [sum(int(b) << (p * width) for p, b in enumerate(group)) for group in masked]
         word: Value = Const(words[0], self.pe * width)
-        if self.out_folds > 1: # read a row ahead, as the codes are
+        if self.out_folds > 1: # read rows ahead, as the codes are
+            block = in_block(self.out_folds, len(word))
             m.submodules.bias = bias = memory.Memory( # type: ignore[var-annotated]
                 shape=unsigned(len(word)), depth=self.out_folds, init=words,
-                attrs={"rom_style": "logic"})
+                attrs={"rom_style": "block" if block else "logic"})
             port, next_row = bias.read_port(), Signal(range(self.out_folds), name="next_row")
-            first = Signal(init=1)
-            m.d.sync += first.eq(0)
-            m.d.comb += [port.addr.eq(next_row), port.en.eq(done | first)]
+            begun = Signal(1 + block) # reads until the first row is here
+            m.d.sync += begun.eq(Cat(1, begun))
+            m.d.comb += [port.addr.eq(next_row), port.en.eq(done | ~begun.all())]
             with m.If(port.en):
                 m.d.sync += next_row.eq(Mux(next_row == self.out_folds - 1, 0, next_row + 1))
             word = port.data
+            if block:
+                word = Signal.like(port.data, name="bias_word", reset_less=True)
+                with m.If(port.en):
+                    m.d.sync += word.eq(port.data)
         for p, total in enumerate(sums):
             acc, initial = (v[p * width:(p + 1) * width]
                             for v in (results.i.payload.as_value(), word))

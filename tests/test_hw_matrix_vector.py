@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from amaranth import signed, unsigned
 
+from bittern.hw.folded_sums import in_block
 from bittern.hw.formats import find_format
 from bittern.hw.matrix_vector import MatrixVectorUnit
 from bittern.sim.bench import run_stream
@@ -71,3 +72,14 @@ def test_wide_operands():
     data[0], data[1] = lo, hi
     y, _ = run(dut, data, seed=1, stall=0.3)
     assert np.array_equal(y, data @ weights.T + [7, -7])
+
+
+@pytest.mark.parametrize("simd", [1, 2, 3])
+def test_many_biases_are_in_a_block_of_memory(simd):
+    rng = np.random.default_rng(simd)
+    weights, bias = rng.integers(-8, 8, (251, 3)), rng.integers(-(1 << 17), 1 << 17, 251)
+    dut, lo, hi = unit(weights, bias, unsigned(4), pe=2, simd=simd)
+    assert in_block(dut.out_folds, dut.pe * dut.acc.width)
+    data = rng.integers(lo, hi + 1, (3, 3))
+    y, _ = run(dut, data, seed=simd, stall=0.3)
+    assert np.array_equal(y[:, :251], data @ weights.T + bias)

@@ -14,7 +14,7 @@ from bittern.gen.layers.weighted import Form, Weighted
 from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
 from bittern.hw.credit import store_of
 from bittern.hw.depthwise import DepthwiseUnit, depthwise_delay_of
-from bittern.hw.folded_sums import products_of, tree_of
+from bittern.hw.folded_sums import in_block, products_of, tree_of
 from bittern.hw.formats import FORMATS, Format
 from bittern.hw.ints import Ints, shape_of
 
@@ -133,14 +133,18 @@ class Depthwise(Weighted):
         product, tree = products_of(fmt, width), tree_of(fmt, width, 1, absorbs=self.absorbs)
         depth, bits = self._memory(fold, x)
         kept = store_of(self._delay(fold, x), self.patches.taps)
-        lut = fold.pe * (product.lut4 + tree.lut4 + 2 * acc) + rom_lut(
-            x.channels // fold.simd, fold.pe * acc)
+        rows = x.channels // fold.simd
+        lut = fold.pe * (product.lut4 + tree.lut4 + 2 * acc)
         ff = fold.simd * width + fold.pe * (product.ff + tree.ff + 2 * acc)
         memories: tuple[tuple[int, int], ...] = ()
         if self._in_blocks(fold, x):
             memories, ff = ((depth, bits),), ff + bits
         else:
             lut += rom_lut(depth, bits)
+        if in_block(rows, fold.pe * acc):
+            memories += ((rows, fold.pe * acc),)
+        else:
+            lut += rom_lut(rows, fold.pe * acc)
         if kept == 2:
             lut += fold.pe * acc
         else:

@@ -10,7 +10,7 @@ from bittern.gen.ir import Fold
 from bittern.gen.timing import Buffer, Steps
 from bittern.gen.units.unit import Unit, sentence
 from bittern.hw.credit import store_of
-from bittern.hw.folded_sums import products_of, tree_of
+from bittern.hw.folded_sums import in_block, products_of, tree_of
 from bittern.hw.formats import FORMATS, TILES, TileFormat
 from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of
 from bittern.hw.stream import transfers
@@ -135,13 +135,17 @@ class DenseUnit(Unit):
         depth, width = self._memory(fold)
         inputs = fold.simd * x.width
         lut = (tiles * product.lut4 + fold.pe * (tree_lut4 + adder)
-               + rom_lut(out_folds, fold.pe * acc_width) + CONTROL)
+               + CONTROL)
         bare = inputs + fold.pe * max(tree_ff - tree_lut4, 0)
         memories: tuple[tuple[int, int], ...] = ()
         if self._in_blocks(fold):
             memories, bare = ((depth, width),), bare + width
         else:
             lut += rom_lut(depth, width)
+        if in_block(out_folds, fold.pe * acc_width):
+            memories += ((out_folds, fold.pe * acc_width),)
+        else:
+            lut += rom_lut(out_folds, fold.pe * acc_width)
         if kept == 2:
             lut, bare = lut + fold.pe * acc_width, bare + fold.pe * acc_width
         else:
