@@ -101,5 +101,6 @@ class Board(Device):
                        ff_in_lut=self.family is not Family.ECP5,
                        dsp_width=16 if self.family is Family.ICE40 else 18,
                        absorbs=self.family is Family.ECP5,
+                       halves=self.family is Family.ICE40,
                        lut_ram=self.family is not Family.ICE40)
         return replace(whole, bram=has.bram - whole.blocks(frame, 8))

@@ -34,6 +34,8 @@ class Target:
         Whether LUTs can be memories that are written.
     block_luts : float
         LUTs that a block of memory is worth: what takes fewer is no block, if LUTs can be memories.
+    halves : bool
+        Whether a multiplier makes two products of 8 bits, if both are in one cell.
     overhead : float
         LUTs that synthesis makes of one that is estimated.
     """
@@ -51,6 +53,7 @@ class Target:
     absorbs: bool = False
     lut_ram: bool = False
     block_luts: float = 0
+    halves: bool = False
     overhead: float = 1
 
     def is_shallow(self, depth: int, width: int) -> bool:
@@ -71,8 +74,8 @@ class Target:
 class Cost:
     """4-input LUTs (carry cells included), flip-flops, block memories (depth, width), multipliers.
 
-    Of the flip-flops, `bare` ones have no LUT before them. The multipliers take factors of `port`
-    bits.
+    Of the flip-flops, `bare` ones have no LUT before them. The multipliers take factors of up to
+    `port` bits, if that is known.
     """
 
     lut4: int = 0
@@ -91,7 +94,8 @@ class Cost:
         luts = sum(rom_lut(*memory) for memory in self.shallow(target))
         blocks = sum(target.blocks(*m) for m in self.memories if not target.is_shallow(*m))
         luts += self.lut4 + (self.bare if target.ff_in_lut else 0)
-        return Estimate(round(luts * target.overhead), self.ff, self.dsp, blocks, self.port)
+        dsp = -(-self.dsp // 2) if target.halves and 0 < self.port <= 8 else self.dsp
+        return Estimate(round(luts * target.overhead), self.ff, dsp, blocks, self.port)
 
     def shallow(self, target: Target) -> Iterator[tuple[int, int]]:
         """Yield the memories that are made of LUTs on `target`."""

@@ -67,11 +67,11 @@ class Needs(NamedTuple):
         memories: list[tuple[float, int]] = []
         for cost in costs:
             able = cost.port <= target.dsp_width and (target.dsp or not cost.dsp)
-            lut4 += replace(cost, memories=()).on(target).lut4 + 0.25 * cost.ff + (
-                0 if able else SLOW)
+            taken = replace(cost, memories=()).on(target)
+            lut4 += taken.lut4 + 0.25 * taken.ff + (0 if able else SLOW)
             memories += [(rom_lut(*m) if target.lut_ram else SLOW, target.blocks(*m))
                          for m in cost.memories]
-            dsp += cost.dsp
+            dsp += taken.dsp
         return cls(lut4, tuple(memories), dsp)
 
     def weight(self, prices: Prices, target: Target) -> float:

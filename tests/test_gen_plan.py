@@ -1,10 +1,11 @@
 # amaranth: UnusedElaboratable=no
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from bittern.gen.cost import Target
+from bittern.gen.cost import Cost, Target
 from bittern.gen.design import Design
 from bittern.gen.ir import INPUT, Graph, Node, Tensor, compile_graph
 from bittern.gen.layers import Add, Dense, Requantize
@@ -62,6 +63,26 @@ GRAPHS = {"primes": chain(0, [13, 7, 11], 0, 3), "one": chain(1, [1, 1, 1], -2, 
           "binary": chain(3, [16, 8, 8], 0, 1), "residual": residual(4),
           "only a requantization": Graph(Tensor((5,), -9, 9), (
               Node("act", Requantize(Thresholds(np.array([[-3, 0, 4]]), 0)), (INPUT,)),))}
+
+
+@pytest.mark.parametrize(("port", "multipliers"), [(8, 2), (9, 3), (0, 3)])
+def test_two_products_of_8_bits_count_as_one_multiplier_where_they_are(port, multipliers):
+    assert Cost(dsp=3, port=port).on(replace(SMALL, halves=True)).dsp == multipliers
+    assert Cost(dsp=3, port=port).on(SMALL).dsp == 3
+
+
+def test_memories_are_made_of_luts_where_blocks_are_scarce():
+    graph = chain(2, [64, 128, 64], 0, 15)
+    many = replace(SMALL, lut4=24_000, ff=24_000, bram=56, bram_bits=18_432, lut_ram=True)
+    usual = fold_to(graph, 512, many)
+    assert usual.estimate.bram > 1
+    few = fold_to(graph, 512, replace(many, bram=1))
+    assert few.fits
+    assert few.estimate.bram <= 1
+    assert few.estimate.lut4 > usual.estimate.lut4
+    shallow = [sum(1 for cell in plan.cells for _ in cell.cost.shallow(plan.target_of(cell.layer)))
+               for plan in (usual, few)]
+    assert 0 < shallow[0] < shallow[1]
 
 
 @pytest.mark.parametrize("cycles", [1, 3, 10, 50, 1000])

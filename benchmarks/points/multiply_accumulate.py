@@ -10,6 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from bittern.hw.accumulator import Accumulator
 from bittern.hw.multiply_accumulate import MultiplyAccumulate, PackedMultiplyAccumulate
+from bittern.hw.operators.dsp_product import DspProduct
+from bittern.hw.pipeline import Stages
 from points.point import Point
 
 if TYPE_CHECKING:
@@ -34,6 +36,24 @@ class NaiveMultiplyAccumulate(wiring.Component):
             acc = Signal.like(o, reset_less=True, name=f"acc_{k}")
             m.d.sync += acc.eq(getattr(self, f"a{k}") * self.b + Mux(self.clear, 0, acc))
             m.d.comb += o.eq(acc)
+        return m
+
+
+class Products(wiring.Component):
+    """Products beside each other, of which the iCE40 has two in a multiplier."""
+
+    def __init__(self, product: DspProduct, count: int) -> None:
+        self.product, self.count = product, count
+        ports = {"a": In(product.a), "b": In(product.b), "o": Out(*product.outputs)}
+        super().__init__({f"{name}{k}": port for k in range(count)
+                          for name, port in ports.items()})
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the hardware."""
+        m = Module()
+        for k in range(self.count):
+            (y,) = self.product.gates(Stages(m), getattr(self, f"a{k}"), getattr(self, f"b{k}"))
+            m.d.comb += getattr(self, f"o{k}").eq(y)
         return m
 
 
@@ -65,6 +85,8 @@ POINTS = [
     Point("Two multiply-accumulates in one DSP", f"int4 x int8, {TERMS} terms, 19-bit sums",
           lambda: PackedMultiplyAccumulate((-8, 7), (-128, 127), terms=TERMS),
           lambda: NaiveMultiplyAccumulate([signed(4)] * 2, signed(8), signed(19)), dsp=True),
+    Point("Products in DSPs", "4 of int8 x int8",
+          lambda: Products(DspProduct(signed(8), signed(8)), 4), dsp=True),
     Point("Accumulator", "16-bit terms, 32-bit sum, in one",
           lambda: Accumulator((-1 << 15, (1 << 15) - 1), terms=(1 << 16) - 1),
           lambda: NaiveAccumulator(signed(16), signed(32))),

@@ -150,7 +150,8 @@ class Depthwise(Weighted):
         else:
             memories += ((kept, fold.pe * acc),)
         return reading_cost(self.patches, x, fold.simd) + Cost(
-            lut, ff, memories, fold.simd * width, fold.pe * fmt.dsp, fmt.port)
+            lut, ff, memories, fold.simd * width, fold.pe * fmt.dsp,
+            max(fmt.port, width) if fmt.dsp else fmt.port)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:

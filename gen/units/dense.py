@@ -154,4 +154,5 @@ class DenseUnit(Unit):
         if replays:
             lut += 30
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x.width),)
-        return Cost(lut, ff, memories, bare, dsp=tiles * self.fmt.dsp, port=self.fmt.port)
+        return Cost(lut, ff, memories, bare, dsp=tiles * self.fmt.dsp,
+                    port=max(self.fmt.port, x.width) if self.fmt.dsp else self.fmt.port)

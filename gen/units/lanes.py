@@ -114,7 +114,7 @@ class LaneUnit(Unit):
             else:
                 lut += count * rom_lut(depth, width)
         return Cost(lut, ff, tuple(memories), words[1] + x.width * decoders, lanes * lane.dsp,
-                    lane.port)
+                    max(lane.port, x.width) if lane.dsp else lane.port)
 
 
 @lru_cache(maxsize=4096)
