@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from common import RESULTS, ROOT, say
 
+from bittern.boards import BOARDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 README = ROOT / "README.md"
-BOARDS = {"icebreaker": "iCEBreaker (UP5K)", "ulx3s_85f": "ULX3S 85F"}
+TITLES = {board.name: board.title for board in BOARDS}
 
 
 def row(*cells: object) -> str:
@@ -73,7 +75,7 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
     yield table("network", "board", "classifications/s", "latency", "clock", "cycles", "LUT4",
                 "flip-flops", "memories", "DSPs")
     for r in found.get("build", {}).values():
-        yield row(f"`{r['network']}`", BOARDS[r["board"]], f"{r['inferences_per_second']:,.0f}",
+        yield row(f"`{r['network']}`", TITLES[r["board"]], f"{r['inferences_per_second']:,.0f}",
                   f"{r['latency_us']:.2f} us", f"{r['clock_mhz']:.4g} MHz",
                   r["predicted_cycles_per_inference"], f"{r['lut4']:,}", f"{r['ff']:,}",
                   r["bram"], r["dsp"])
@@ -100,6 +102,16 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
         for r in rates:
             yield row(f"{r['inferences_per_second']:,.0f}", r["cycles"],
                       f"{r['estimated_lut4']:,}", r["estimated_bram"])
+    if fastest := found.get("fastest"):
+        yield ("\nThe fastest keyword spotting (`mlperf_tiny_kws`) that fits each board, estimated "
+               "by the plan, without the host link:\n\n")
+        yield table("board", "classifications/s", "clock", "cycles", "LUT4", "memories", "DSPs")
+        for r in fastest:
+            yield (row(TITLES[r["board"]], "none", "", "", r["error"].split(";")[0], "", "")
+                   if "error" in r else
+                   row(TITLES[r["board"]], f"{r['inferences_per_second']:,.0f}",
+                       f"{r['clock_mhz']:g} MHz", f"{r['cycles']:,}", f"{r['lut4']:,}", r["bram"],
+                       r["dsp"]))
     yield f"\nBittern itself, on {found.get('machine', '?')}:\n\n"
     yield table("what", "result")
     for name, r in found.get("generate", {}).items():

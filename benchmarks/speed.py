@@ -61,6 +61,10 @@ POINTS = {
     "kws-25f": Point("mlperf_tiny_kws", "ulx3s_25f", 3300, 80),
     "kws-20k": Point("mlperf_tiny_kws", "tang_primer_20k", 900, 60),
 }
+FASTEST = "mlperf_tiny_kws"
+CLOCKS = {"ulx3s_85f": 100, "ulx3s_45f": 100, "ulx3s_25f": 80, "tang_primer_20k": 60,
+          "tang_nano_9k": 50, "icebreaker": 24}
+"""Boards to plan the fastest design for, and clocks in MHz that full ones have reached there."""
 GENERATED = {"tfc_w1a1": (10, 2e9), "mlperf_tiny_ic": (60, 2e9)}
 """Networks to generate, and within how many seconds and bytes of memory."""
 RATES = (0.4e6, 0.75e6, 1.5e6, 2.0e6, 3.0e6)
@@ -105,6 +109,26 @@ def rates() -> list[dict[str, Any]] | None:
                       target.clock_mhz * 1e6 / plan.steps,
                       "estimated_lut4": plan.cost.lut4,
                       "estimated_bram": plan.cost.bram})
+    return found
+
+
+def fastest() -> list[dict[str, Any]] | None:
+    """Plan the fastest design that fits each board: what it takes, or why there is none."""
+    if (files := network(FASTEST)) is None:
+        return None
+    net, found = read(files[0]), []
+    x = net.graph.input
+    for name, clock in CLOCKS.items():
+        target = board(name).target(clock, frame=-(-x.size * x.element.width // 8))
+        say(f"planning {FASTEST} for {target.name}")
+        row: dict[str, Any] = {"board": name, "clock_mhz": clock}
+        try:
+            plan = compile_network(net, target, float("inf"))
+        except ValueError as error:
+            found.append(row | {"error": str(error)})
+            continue
+        found.append(row | {"cycles": plan.steps, **plan.cost._asdict(),
+                            "inferences_per_second": clock * 1e6 / plan.steps})
     return found
 
 
@@ -193,6 +217,13 @@ def tell(results: dict[str, Any]) -> None:
                    ("inferences/s", "cycles", "LUT4", "memories"),
                    [(f"{r['inferences_per_second']:,.0f}", r["cycles"], r["estimated_lut4"],
                      r["estimated_bram"]) for r in found]))
+    if found := results.get("fastest"):
+        show(table(f"the fastest {FASTEST} that fits, estimated, without the host link",
+                   ("board", "MHz", "cycles", "inferences/s", "LUT4", "DSPs", "memories"),
+                   [(r["board"], r["clock_mhz"], *(
+                       ("none", r["error"], "", "", "") if "error" in r else
+                       (r["cycles"], f"{r['inferences_per_second']:,.0f}", r["lut4"], r["dsp"],
+                        r["bram"]))) for r in found]))
     for name, r in results.get("golden", {}).items():
         show(f"golden model, {name}: {r['first_per_second']:,} images/s in the first call, "
              f"{r['best_per_second']:,} in the best of {CALLS}, {r['with_host_per_second']:,} with "
@@ -233,6 +264,7 @@ def main() -> None:
             results["build"] = {p: r for p in arguments.only or POINTS if (r := build(
                 replace(POINTS[p], **tried), arguments.seed, folder / p))}
             results["rates"] = rates()
+            results["fastest"] = fastest()
         if "time" in parts:
             results["golden"] = {n: r for n in GOLDEN if (r := golden(n))}
             results["generate"] = {n: r for n in GENERATED
