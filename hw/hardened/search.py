@@ -1,28 +1,37 @@
-"""Search for graphs of few adder bits that multiply by a constant matrix."""
+"""Search for graphs of few adder bits that multiply by a constant matrix.
+
+A matrix is a set of rows, each a sum of terms: nodes, shifted, with a sign. A pair of terms that
+many rows have becomes a node of its own, those first that save the most (R. I. Hartley, "Subexpression
+sharing in filters using canonic signed digit multipliers", 1996); then nodes are dissolved and found
+anew, again and again, and what is not worse is kept.
+"""
 
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from math import exp
 from random import Random
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bittern.hw.family import Family
-from bittern.hw.hardened.graph import ZERO, Add, Graph, Range, chain, reach
-from bittern.hw.rows import adder_lut4
+from bittern.hw.hardened.graph import ZERO, Add, Graph, Range, reach
+from bittern.hw.ints import width_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from bittern.hw.ints import Ints
 
-__all__ = ["Style", "build"]
+__all__ = ["Style", "build", "search"]
 
 Term = tuple[int, int, int]
 """A node, the shift by which a row takes it, and its sign there."""
+FREE = 1 << 200
+"""No limit to how many adders are in a row."""
 
 
 @dataclass(frozen=True)
@@ -62,135 +71,194 @@ def signed_digits(c: int) -> list[tuple[int, int]]:
     return digits
 
 
-def weight(row: Ints) -> int:
-    """Return how many signed digits of a row are not 0."""
-    magnitudes = np.abs(row)
-    return int(np.bitwise_count(magnitudes ^ 3 * magnitudes).sum())
+def digits_of(values: Ints) -> Ints:
+    """Return how many signed digits of each integer are not 0."""
+    magnitudes = np.abs(values)
+    return np.bitwise_count(magnitudes ^ 3 * magnitudes).astype(np.int64)
 
 
-def build(matrix: Ints, inputs: Sequence[Range], family: Family, style: Style) -> Graph:
-    """Return a graph for `matrix`, ``(outputs, inputs)``, of inputs of the given ranges."""
-    return _Search(np.asarray(matrix, np.int64), tuple(inputs), family, style).run()
+class Space:
+    """The nodes there can be: each sum of inputs has one, with all its shifts and both signs."""
+
+    def __init__(self, matrix: Ints, inputs: tuple[Range, ...], family: Family) -> None:
+        self.inputs, self.family = inputs, family
+        self.pair = family is Family.ECP5
+        """Whether carry cells come in pairs."""
+        self.forms: list[Ints] = []
+        self.ranges: list[Range] = []
+        self.ids: dict[bytes, int] = {}
+        for row in np.eye(len(inputs), dtype=np.int64):
+            self.find(row)
+        self.results = [self.find(row) for row in matrix]
+        """Node, shift and sign of each row of the matrix."""
+        self.fixed = {node for node, _, _ in self.results if node >= len(inputs)}
+        """Nodes that are results: always there."""
+        self.positive = {node for node, _, sign in self.results if sign > 0}
+
+    def find(self, form: Ints) -> Term:
+        """Return the node of a sum of inputs, with the shift and sign that make it `form`."""
+        low = int(np.bitwise_or.reduce(form)) if len(form) else 0
+        if not low:
+            return ZERO, 0, 1
+        shift = (low & -low).bit_length() - 1
+        odd = form >> shift
+        for sign in (1, -1):
+            node = self.ids.get((sign * odd).tobytes())
+            if node is not None:
+                return node, shift, sign
+        node = self.ids[odd.tobytes()] = len(self.forms)
+        self.forms.append(odd)
+        self.ranges.append(reach(odd, self.inputs))
+        return node, shift, 1
+
+    def sum(self, a: int, b: int, apart: int, minus: bool) -> Term:
+        """Return the node of ``a + (b << apart)``, or of the difference."""
+        x, y = self.forms[a] << max(-apart, 0), self.forms[b] << max(apart, 0)
+        return self.find(x - y if minus else x + y)
+
+    def bits(self, a: int, b: int, apart: int, minus: bool) -> int:
+        """Return the carry sites of that adder, as if `a` and `b` did not depend on each other."""
+        (alo, ahi), (blo, bhi) = self.ranges[a], self.ranges[b]
+        if minus:
+            blo, bhi = -bhi, -blo
+        if apart >= 0:
+            lo, hi = alo + (blo << apart), ahi + (bhi << apart)
+            if not minus and alo >= 0 and ahi >> apart == 0:
+                return 0
+            bits = width_of(lo, hi) - apart
+        else:
+            lo, hi = (alo << -apart) + blo, (ahi << -apart) + bhi
+            if not minus and blo >= 0 and bhi >> -apart == 0:
+                return 0
+            if minus: # of b - (a << n), the node with the other sign
+                lo, hi = -hi, -lo
+            bits = width_of(lo, hi) + apart
+        return bits + (bits & self.pair)
 
 
-class _Search:
-    """One greedy run: rows are sums of terms; pairs that many rows have become one term."""
+class Rows:
+    """Which nodes are made, of which terms, and how often each pair of terms is found."""
 
-    def __init__(self, matrix: Ints, inputs: tuple[Range, ...], family: Family,
-                 style: Style) -> None:
-        self.matrix, self.inputs, self.family, self.style = matrix, inputs, family, style
+    def __init__(self, space: Space, style: Style, rows: dict[int, Sequence[Term]]) -> None:
+        self.space, self.style = space, style
         self.random = Random(style.seed)
-        outputs, count = matrix.shape
-        self.adds: dict[int, Add] = {}
-        """By node. Nodes are the inputs, then the rows of the matrix, then adders as found."""
-        self.forms: list[Ints] = [*np.eye(count, dtype=np.int64), *matrix]
-        self.ranges: list[Range] = [reach(form, inputs) for form in self.forms]
-        self.depths = [0] * (count + outputs)
-        self.limit = 1 << style.depth if style.depth else 1 << 60
-        self.terms: list[dict[int, dict[int, int]]] = [{} for _ in range(outputs)]
-        """Of each row: its nodes, and for each the signs by shifts."""
-        self.loads = [0] * outputs
-        """Sum of ``2 ** depth`` of the terms of each row: at most `limit`, if this can be met."""
-        self.limits = [self.limit] * outputs
+        self.terms: dict[int, dict[int, dict[int, int]]] = {}
+        """Of each node that is made: the nodes in it, and for each the signs by shifts."""
         self.users: dict[int, set[int]] = {}
-        """The rows that have a term of a node."""
         self.counts: dict[int, int] = {}
-        """How often each pair of terms is found, by key."""
         self.costs: dict[int, float] = {}
         self.touched: set[int] = set()
+        self.depths: dict[int, int] = dict.fromkeys(range(len(space.inputs)), 0)
+        self.loads: dict[int, int] = {}
+        for node, terms in rows.items():
+            self.terms[node] = {}
+            self.loads[node] = 0
+            for term in terms:
+                self.put(node, *term)
+        self.settle()
 
-    # -- rows
+    def rows(self) -> dict[int, Sequence[Term]]:
+        """Return the terms of each node that is made."""
+        return {row: self.row(row) for row in self.terms}
 
-    def _put(self, row: int, node: int, shift: int, sign: int) -> None:
+    def row(self, row: int) -> tuple[Term, ...]:
+        return tuple((node, shift, sign) for node, signs in sorted(self.terms[row].items())
+                     for shift, sign in sorted(signs.items()))
+
+    def settle(self) -> None:
+        """Find how deep each node is, if each is a balanced tree of its terms."""
+        count = len(self.space.inputs)
+        self.depths = dict.fromkeys(range(count), 0)
+
+        def depth(node: int) -> int:
+            if node not in self.depths:
+                load = sum(len(signs) << depth(n) for n, signs in self.terms[node].items())
+                self.loads[node] = load
+                self.depths[node] = max(load - 1, 0).bit_length()
+            return self.depths[node]
+
+        for node in self.terms:
+            depth(node)
+        most = max(self.depths.values(), default=0)
+        limit = 1 << self.style.depth if self.style.depth else FREE
+        self.limits = {node: limit if node in self.space.fixed else 1 << self.depths[node]
+                       if self.style.depth else FREE for node in self.terms}
+        self.deepest = most
+
+    def put(self, row: int, node: int, shift: int, sign: int) -> None:
         """Add a term to a row: two equal ones are one of the next shift, opposite ones none."""
+        mine = self.terms[row]
         while True:
-            signs = self.terms[row].setdefault(node, {})
+            signs = mine.setdefault(node, {})
             before = signs.get(shift)
             if before is None:
                 break
-            self._drop(row, node, shift)
+            self.drop(row, node, shift)
             if before != sign:
                 return
             shift += 1
         self._count(row, node, shift, sign, 1)
-        self.terms[row].setdefault(node, {})[shift] = sign
+        mine.setdefault(node, {})[shift] = sign
         self.users.setdefault(node, set()).add(row)
-        self.loads[row] += 1 << self.depths[node]
+        self.loads[row] += 1 << self.depths.get(node, 0)
 
-    def _drop(self, row: int, node: int, shift: int) -> None:
+    def drop(self, row: int, node: int, shift: int) -> None:
         signs = self.terms[row][node]
         sign = signs.pop(shift)
         if not signs:
             del self.terms[row][node]
             self.users[node].discard(row)
-        self.loads[row] -= 1 << self.depths[node]
+        self.loads[row] -= 1 << self.depths.get(node, 0)
         self._count(row, node, shift, sign, -1)
 
     def _count(self, row: int, node: int, shift: int, sign: int, step: int) -> None:
         counts, touched = self.counts, self.touched
         for other, signs in self.terms[row].items():
             for at, its in signs.items():
-                if (node, shift) < (other, at):
+                if node < other or (node == other and shift < at):
                     key = ((node << 24 | other) << 8 | at - shift + 128) << 1 | (its != sign)
                 else:
                     key = ((other << 24 | node) << 8 | shift - at + 128) << 1 | (its != sign)
-                counts[key] = counts.get(key, 0) + step
-                if step > 0:
-                    touched.add(key)
+                n = counts.get(key, 0) + step
+                if n:
+                    counts[key] = n
+                    if step > 0 and n > 1:
+                        touched.add(key)
+                else:
+                    del counts[key]
+
+    def dissolve(self, node: int) -> None:
+        """Put the terms of a node in its place wherever it is used."""
+        terms = self.row(node)
+        for row in sorted(self.users.get(node, ())):
+            for shift, sign in list(self.terms[row].get(node, {}).items()):
+                if self.terms[row].get(node, {}).get(shift) == sign:
+                    self.drop(row, node, shift)
+                    for inner, more, its in terms:
+                        self.put(row, inner, shift + more, sign * its)
+        if node not in self.space.fixed and not self.users.get(node):
+            self.remove(node)
+
+    def remove(self, node: int) -> None:
+        """Remove a node that no row has."""
+        for inner, shift, _ in self.row(node):
+            self.drop(node, inner, shift)
+        del self.terms[node], self.loads[node]
+        self.depths.pop(node, None)
 
     # -- pairs
-
-    def _add(self, key: int) -> Add:
-        minus, apart, b, a = key & 1, (key >> 1 & 255) - 128, key >> 9 & 0xFFFFFF, key >> 33
-        if minus and apart < 0: # what is not shifted is not subtracted
-            return Add(b, a, -apart, True)
-        return Add(a, b, apart, bool(minus))
 
     def _cost(self, key: int) -> float:
         cost = self.costs.get(key)
         if cost is None:
-            add = self._add(key)
-            cost = max(self._bits(add), 1) ** self.style.power
+            minus, apart, b, a = key & 1, (key >> 1 & 255) - 128, key >> 9 & 0xFFFFFF, key >> 33
+            cost = max(self.space.bits(a, b, apart, bool(minus)), 1) ** self.style.power
             if self.style.noise:
-                cost *= 2 ** self.random.gauss(0, self.style.noise)
+                cost *= exp(self.random.gauss(0, self.style.noise))
             self.costs[key] = cost
         return cost
 
-    def _bits(self, add: Add) -> int:
-        """Return the bits of an adder, as if its operands did not depend on each other."""
-        (alo, ahi), (blo, bhi) = self.ranges[add.a], self.ranges[add.b]
-        up, over = max(-add.shift, 0), max(add.shift, 0)
-        if add.minus:
-            blo, bhi = -bhi, -blo
-        lower = self.ranges[add.b if add.shift < 0 else add.a]
-        return chain(add, lower, ((alo << up) + (blo << over), (ahi << up) + (bhi << over)))
-
-    def _new(self, add: Add) -> int:
-        node = len(self.forms)
-        a, b = self.forms[add.a] << max(-add.shift, 0), self.forms[add.b] << max(add.shift, 0)
-        self.forms.append(a - b if add.minus else a + b)
-        self.ranges.append(reach(self.forms[-1], self.inputs))
-        self.depths.append(1 + max(self.depths[add.a], self.depths[add.b]))
-        self.adds[node] = add
-        return node
-
-    def _places(self, key: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield rows that have a pair: row, shifts of both, and the sign of the first."""
-        minus, apart, b, a = key & 1, (key >> 1 & 255) - 128, key >> 9 & 0xFFFFFF, key >> 33
-        grows = (2 << max(self.depths[a], self.depths[b])) - (1 << self.depths[a]) - (
-            1 << self.depths[b])
-        for row in sorted(self.users[a] & self.users[b]):
-            room = self.limits[row] - self.loads[row]
-            for shift, sign in list(self.terms[row][a].items()):
-                mine, other = self.terms[row].get(a, {}), self.terms[row].get(b, {})
-                if mine.get(shift) == sign and \
-                        other.get(shift + apart) == (-sign if minus else sign):
-                    if grows > room:
-                        continue
-                    room -= grows
-                    yield row, shift, shift + apart, sign
-
-    def _share(self) -> None:
+    def share(self) -> None:
         """Make nodes of pairs, those first that save the most, until none is found twice."""
         heap = [(-(n - 1) * self._cost(key), key) for key, n in self.counts.items() if n > 1]
         heapq.heapify(heap)
@@ -202,169 +270,346 @@ class _Search:
             if -gain > now:
                 heapq.heappush(heap, (-now, key))
                 continue
-            add = self._add(key)
-            places = self._where(key)
-            if len(places) < 2:
-                self.counts[key] = min(self.counts[key], 1)
-                continue
-            node = self._new(add)
-            first, second = key >> 33, key >> 9 & 0xFFFFFF
             self.touched.clear()
-            for row, shift, at, sign in places:
-                signs = self.terms[row]
-                if signs.get(first, {}).get(shift) != sign or at not in signs.get(second, {}):
-                    continue # taken by the place before, or changed by a carry
-                low = min(shift, at)
-                its = sign if add.a == first else signs[second][at]
-                self._drop(row, first, shift)
-                self._drop(row, second, at)
-                self._put(row, node, low, its)
+            self._replace(key)
             for key in self.touched:
-                if self.counts.get(key, 0) > 1:
-                    heapq.heappush(heap, (-(self.counts[key] - 1) * self._cost(key), key))
+                if (n := self.counts.get(key, 0)) > 1:
+                    heapq.heappush(heap, (-(n - 1) * self._cost(key), key))
 
-    def _where(self, key: int) -> list[tuple[int, int, int, int]]:
-        """Return places of a pair of which none has a term of another."""
-        found, taken = [], set()
-        first, second = key >> 33, key >> 9 & 0xFFFFFF
-        for row, shift, at, sign in self._places(key):
-            mine = {(row, first, shift), (row, second, at)}
-            if not mine & taken:
-                taken |= mine
-                found.append((row, shift, at, sign))
+    def _places(self, a: int, b: int, apart: int, minus: bool) -> Iterator[tuple[int, int, int]]:
+        """Yield row, shift and sign of `a` of places of a pair; none shares terms with another."""
+        da, db = self.depths[a], self.depths[b]
+        grows = (2 << max(da, db)) - (1 << da) - (1 << db)
+        for row in sorted(self.users[a] & self.users[b]):
+            room = self.limits[row] - self.loads[row]
+            mine, other = self.terms[row][a], self.terms[row][b]
+            taken: set[int] = set()
+            for shift, sign in sorted(mine.items()):
+                if other.get(shift + apart) != (-sign if minus else sign) or grows > room:
+                    continue
+                if a == b:
+                    if taken & {shift, shift + apart}:
+                        continue
+                    taken |= {shift, shift + apart}
+                room -= grows
+                yield row, shift, sign
+
+    def _replace(self, key: int) -> None:
+        minus, apart, b, a = key & 1, (key >> 1 & 255) - 128, key >> 9 & 0xFFFFFF, key >> 33
+        places = list(self._places(a, b, apart, bool(minus)))
+        node, more, its = self.space.sum(a, b, apart, bool(minus))
+        there = node in self.terms or node < len(self.space.inputs)
+        if there and node != ZERO:
+            places = [place for place in places if not self._needs(node, place[0])]
+        if len(places) < 2 - there:
+            return
+        if node != ZERO and not there:
+            self.terms[node], self.loads[node] = {}, 0
+            self.depths[node] = 1 + max(self.depths[a], self.depths[b])
+            self.limits[node] = 1 << self.depths[node] if self.style.depth else FREE
+            self.put(node, a, max(-apart, 0) - more, its)
+            self.put(node, b, max(apart, 0) - more, -its if minus else its)
+        for row, shift, sign in places:
+            if row == node:
+                continue
+            mine, other = self.terms[row].get(a, {}), self.terms[row].get(b, {})
+            if mine.get(shift) != sign or other.get(shift + apart) != (-sign if minus else sign):
+                continue # changed by a carry
+            self.drop(row, a, shift)
+            self.drop(row, b, shift + apart)
+            if node != ZERO:
+                self.put(row, node, min(shift, shift + apart) + more, sign * its)
+
+    def _needs(self, node: int, row: int) -> bool:
+        """Return whether `node` is made of `row`."""
+        if node == row:
+            return True
+        seen: set[int] = set()
+        stack = [node]
+        while stack:
+            for inner in self.terms.get(stack.pop(), ()):
+                if inner == row:
+                    return True
+                if inner not in seen:
+                    seen.add(inner)
+                    stack.append(inner)
+        return False
+
+    def tidy(self) -> None:
+        """Dissolve what is used once: it may be added in another order."""
+        for node in sorted(self.terms, reverse=True):
+            if node in self.space.fixed:
+                continue
+            uses = sum(len(self.terms[row][node]) for row in self.users.get(node, ()))
+            if not uses:
+                self.remove(node)
+            elif uses == 1:
+                self.dissolve(node)
+        self.settle()
+
+
+Word = tuple[int, int, int, int, int]
+"""A summand: its lowest bit, sign, range of what it is worth, and an index."""
+
+
+def join(one: Word, two: Word, pair: bool) -> tuple[int, int, int, int, int]:
+    """Return sites, lowest bit, sign and range of the sum of two words."""
+    if one[0] < two[0] or (one[0] == two[0] and one[1] >= two[1]):
+        low, sign, llo, lhi = one[:4]
+        high = two[0]
+        other = two[1]
+    else:
+        low, sign, llo, lhi = two[:4]
+        high = one[0]
+        other = one[1]
+    lo, hi = one[2] + two[2], one[3] + two[3]
+    if sign == other and (llo >= 0 and lhi >> high == 0 if sign > 0
+                          else lhi <= 0 and -llo >> high == 0):
+        return 0, low, sign, lo, hi
+    if sign < 0:
+        bits = width_of(-hi >> low, -lo >> low) - high + low
+    else:
+        bits = width_of(lo >> low, hi >> low) - high + low
+    return bits + (bits & pair), low, sign, lo, hi
+
+
+def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int
+              ) -> tuple[int, list[tuple[int, int]]]:
+    """Return the sites of a tree of words, and which two are added next, by index.
+
+    The cheapest two are next, if what is then left can be a tree of `depth` (0: any).
+    """
+    live = dict(enumerate(words))
+    deep = dict(enumerate(depths))
+    load, limit = sum(1 << d for d in depths), 1 << depth if depth else FREE
+    limit = max(limit, 1 << max(load - 1, 0).bit_length())
+    table = {(i, j): join(words[i], words[j], pair)
+             for i in live for j in live if i < j}
+    sites, steps = 0, []
+    while len(live) > 1:
+        best = None
+        for (i, j), joined in table.items():
+            di, dj = deep[i], deep[j]
+            top = di if di > dj else dj
+            if load + (2 << top) - (1 << di) - (1 << dj) > limit:
+                continue
+            metric = (joined[0], top, joined[4] - joined[3], i, j)
+            if best is None or metric < best:
+                best = metric
+        assert best is not None
+        i, j = best[3:]
+        joined = table[i, j]
+        sites += joined[0]
+        steps.append((i, j))
+        k = len(words) + len(steps) - 1
+        load += (2 << best[1]) - (1 << deep[i]) - (1 << deep[j])
+        del live[i], live[j]
+        table = {key: value for key, value in table.items() if i not in key and j not in key}
+        new = (*joined[1:], k)
+        for other, word in live.items():
+            table[other, k] = join(word, new, pair)
+        live[k], deep[k] = new, best[1] + 1
+    return sites, steps
+
+
+class Bill:
+    """What rows cost: the trees of each, which are looked for once."""
+
+    def __init__(self, space: Space, depth: int) -> None:
+        self.space, self.depth = space, depth
+        self.known: dict[object, int] = {}
+
+    def words(self, terms: Sequence[Term]) -> list[Word]:
+        found = []
+        for k, (node, shift, sign) in enumerate(terms):
+            lo, hi = self.space.ranges[node]
+            if sign < 0:
+                lo, hi = -hi, -lo
+            found.append((shift, sign, lo << shift, hi << shift, k))
         return found
 
-    # -- rows of rows
+    def row(self, node: int, terms: tuple[Term, ...], depths: list[int], limit: int) -> int:
+        key = terms, node in self.space.positive, tuple(depths) if self.depth else ()
+        sites = self.known.get(key)
+        if sites is None:
+            words = self.words(terms)
+            sites, _ = plan_tree(words, depths, self.space.pair, limit)
+            if node in self.space.positive:
+                low = min(words)
+                if all(w[1] < 0 for w in words if w[0] == low[0]):
+                    sites += 2 + 2 * (sum(w[0] > low[0] for w in words) == 0)
+            self.known[key] = sites
+        return sites
 
-    def _parents(self) -> list[tuple[int, int, int] | None]:
-        """Return for each row which row it begins with, or none: that, its sign and its shift.
+    def total(self, rows: Rows) -> int:
+        total = 0
+        for node in rows.terms:
+            terms = rows.row(node)
+            if len(terms) > 1 or (terms and terms[0][2] < 0):
+                total += self.row(node, terms, [rows.depths[n] for n, _, _ in terms],
+                                  rows.limits[node].bit_length() - 1 if self.depth else 0)
+        return total
 
-        A minimum spanning tree: rows are as far apart as their difference has digits.
-        """
-        outputs = len(self.matrix)
-        own = [weight(row) for row in self.matrix]
-        best: list[tuple[int, tuple[int, int, int] | None]] = [(n, None) for n in own]
-        parents: list[tuple[int, int, int] | None] = [None] * outputs
-        left = set(range(outputs))
-        magnitudes = np.abs(self.matrix)
-        while left:
-            row = min(left, key=lambda k: (best[k][0], k))
-            left.remove(row)
-            parents[row] = best[row][1]
-            if not own[row]:
-                continue
-            for sign in (1, -1):
-                differences = np.abs(self.matrix - sign * self.matrix[row])
-                digits = np.bitwise_count(differences ^ 3 * differences).sum(axis=1) + 1
-                for other in left:
-                    if digits[other] < best[other][0]:
-                        best[other] = int(digits[other]), (row, sign, 0)
-        del magnitudes
-        return parents
 
-    # -- the end
+def build(matrix: Ints, inputs: Sequence[Range], family: Family, style: Style) -> Graph:
+    """Return a graph for `matrix`, ``(outputs, inputs)``, of inputs of the given ranges."""
+    space = Space(np.asarray(matrix, np.int64), tuple(inputs), family)
+    return graph_of(space, first(space, style))
 
-    def run(self) -> Graph:
-        outputs, count = self.matrix.shape
-        parents = self._parents() if self.style.trees else [None] * outputs
-        for row, parent in enumerate(parents):
-            rest = self.matrix[row]
-            if parent is not None:
-                other, sign, shift = parent
-                rest = rest - (sign * self.matrix[other] << shift)
-                self._put(row, count + other, shift, sign)
-            for node, c in enumerate(rest):
-                for shift, sign in signed_digits(int(c)):
-                    self._put(row, node, shift, sign)
-        self._share()
-        return self._finish()
 
-    def _finish(self) -> Graph:
-        """Add up what is left of each row, and number what results need in order."""
-        outputs, count = self.matrix.shape
-        words = _Words(self.inputs, self.family)
-        done: dict[int, Term] = {k: (k, 0, 1) for k in range(count)}
+def first(space: Space, style: Style) -> Rows:
+    """Return rows as the greedy search finds them."""
+    rows = Rows(space, style, start(space, style))
+    rows.share()
+    rows.tidy()
+    return rows
 
-        def resolve(node: int) -> Term:
-            if node in done:
-                return done[node]
-            if node < count + outputs:
-                terms = [_scale(resolve(k), shift, sign)
-                         for k, signs in sorted(self.terms[node - count].items())
-                         for shift, sign in sorted(signs.items())]
-                term = words.total(terms, balanced=self.style.depth > 0)
-            else:
-                add = self.adds[node]
-                term = words.join(_scale(resolve(add.a), max(-add.shift, 0), 1),
-                                  _scale(resolve(add.b), max(add.shift, 0), 1 - 2 * add.minus))
-            done[node] = term
-            return term
 
-        return words.graph([resolve(count + row) for row in range(outputs)])
+def start(space: Space, style: Style) -> dict[int, Sequence[Term]]:
+    """Return each result as signed digits of inputs, or of a difference from another result."""
+    nodes = sorted(space.fixed)
+    matrix = np.array([space.forms[node] for node in nodes]).reshape(len(nodes), -1)
+    parents = spanning_tree(matrix) if style.trees else [None] * len(nodes)
+    rows: dict[int, Sequence[Term]] = {}
+    for node, form, parent in zip(nodes, matrix, parents, strict=True):
+        terms: list[Term] = []
+        rest = form
+        if parent is not None:
+            other, sign = parent
+            rest = form - sign * matrix[other]
+            terms.append((nodes[other], 0, sign))
+        terms += [(k, shift, sign) for k, c in enumerate(rest)
+                  for shift, sign in signed_digits(int(c))]
+        rows[node] = terms
+    return rows
+
+
+def spanning_tree(matrix: Ints) -> list[tuple[int, int] | None]:
+    """Return for each row which row it begins with, and by what sign, or none.
+
+    The differences of rows and their parents have as few digits as may be: a minimum spanning tree.
+    """
+    best: list[tuple[int, tuple[int, int] | None]] = [
+        (int(n), None) for n in digits_of(matrix).sum(axis=1)]
+    parents: list[tuple[int, int] | None] = [None] * len(matrix)
+    left = set(range(len(matrix)))
+    while left:
+        row = min(left, key=lambda k: (best[k][0], k))
+        left.remove(row)
+        parents[row] = best[row][1]
+        for sign in (1, -1):
+            digits = digits_of(matrix - sign * matrix[row]).sum(axis=1) + 1
+            for other in left:
+                if digits[other] < best[other][0]:
+                    best[other] = int(digits[other]), (row, sign)
+    return parents
+
+
+def search(matrix: Ints, inputs: Sequence[Range], family: Family, *, seconds: float,
+           styles: Sequence[Style], seed: int = 0, steps: int = 0,
+           progress: Callable[[int, int], None] = lambda step, sites: None) -> Graph:
+    """Return the smallest graph found by greedy runs of each style, and improvements of the best.
+
+    Takes `steps` steps, or `seconds`.
+    """
+    end = monotonic() + seconds
+    space = Space(np.asarray(matrix, np.int64), tuple(inputs), family)
+    bills = {style.depth: Bill(space, style.depth) for style in styles}
+    best, least, chosen = None, 0, styles[0]
+    for style in styles:
+        rows = first(space, style)
+        sites = bills[style.depth].total(rows)
+        if style.depth and rows.deepest > style.depth:
+            sites += 100 * (rows.deepest - style.depth)
+        if best is None or sites < least:
+            best, least, chosen = rows.rows(), sites, style
+    assert best is not None
+    random = Random(seed)
+    bill = bills[chosen.depth]
+    now, current = least, best
+    k = 0
+    while k < steps if steps else monotonic() < end:
+        k += 1
+        style = replace(chosen, noise=random.choice((0.02, 0.1, 0.3)), seed=random.getrandbits(32))
+        rows = Rows(space, style, current)
+        shake(rows, random)
+        rows.share()
+        rows.tidy()
+        sites = bill.total(rows)
+        if chosen.depth and rows.deepest > chosen.depth:
+            continue
+        if sites <= now * (1 + 0.001 * random.random()):
+            now, current = sites, rows.rows()
+            if sites < least:
+                best, least = current, sites
+                progress(k, least)
+    rows = Rows(space, chosen, best)
+    return graph_of(space, rows)
+
+
+def shake(rows: Rows, random: Random) -> None:
+    """Dissolve some nodes, and write some pairs of digits in another way."""
+    inner = sorted(node for node in rows.terms if node not in rows.space.fixed)
+    if not inner:
+        return
+    if random.random() < 0.5:
+        chosen = random.sample(inner, min(len(inner), random.choice((1, 2, 4, 8, 16))))
+    else: # those in some result
+        row = random.choice(sorted(rows.terms))
+        chosen = [n for n in rows.terms[row] if n in rows.terms and n not in rows.space.fixed]
+        chosen += [m for n in chosen for m in rows.terms[n]
+                   if m in rows.terms and m not in rows.space.fixed]
+        chosen = sorted(set(chosen))
+    for node in chosen:
+        if node in rows.terms:
+            rows.dissolve(node)
+    rows.settle()
+    for _ in range(random.choice((0, 0, 1, 2, 4))):
+        rewrite(rows, random)
+
+
+def rewrite(rows: Rows, random: Random) -> None:
+    """Write a pair of digits of a row in another way: ``1 + 2 = 4 - 1``."""
+    row = random.choice(sorted(rows.terms))
+    node = random.choice(sorted(rows.terms[row])) if rows.terms[row] else None
+    if node is None:
+        return
+    signs = dict(rows.terms[row][node])
+    pairs = [(s, t) for s in signs for t in signs if t - s in (1, 2)]
+    if not pairs:
+        return
+    s, t = random.choice(pairs)
+    if t - s == 1 and signs[s] == signs[t]: # 3 = 4 - 1
+        new = [(s, -signs[s]), (s + 2, signs[s])]
+    elif t - s == 2 and signs[s] != signs[t]:
+        new = [(s, signs[t]), (s + 1, signs[t])]
+    else:
+        return
+    rows.drop(row, node, s)
+    rows.drop(row, node, t)
+    for shift, sign in new:
+        rows.put(row, node, shift, sign)
 
 
 class _Words:
     """Adders as they are made: none is made twice."""
 
-    def __init__(self, inputs: tuple[Range, ...], family: Family) -> None:
-        self.inputs, self.family = inputs, family
-        self.forms: list[Ints] = list(np.eye(len(inputs), dtype=np.int64))
-        self.ranges = list(inputs)
-        self.depths = [0] * len(inputs)
+    def __init__(self, space: Space) -> None:
+        self.inputs = space.inputs
         self.nodes: dict[Add, int] = {}
 
     def make(self, add: Add) -> int:
         """Return the node of an adder."""
-        if add not in self.nodes:
-            self.nodes[add] = len(self.forms)
-            zero = np.zeros(len(self.inputs), np.int64)
-            a, b = (self.forms[n] << s if n != ZERO else zero
-                    for n, s in ((add.a, max(-add.shift, 0)), (add.b, max(add.shift, 0))))
-            self.forms.append(a - b if add.minus else a + b)
-            self.ranges.append(reach(self.forms[-1], self.inputs))
-            self.depths.append(1 + max(self.depths[n] for n in (add.a, add.b) if n != ZERO))
-        return self.nodes[add]
+        return self.nodes.setdefault(add, len(self.inputs) + len(self.nodes))
 
-    def join(self, one: Term, two: Term) -> Term:
-        """Return the sum of two terms."""
-        for term, other in ((one, two), (two, one)):
-            if term[0] == ZERO:
-                return other
-        if one[:2] == two[:2]:
-            return (one[0], one[1] + 1, one[2]) if one[2] == two[2] else (ZERO, 0, 1)
-        add, shift, sign = _join(one, two)
-        return self.make(add), shift, sign
-
-    def bits(self, add: Add) -> int:
-        """Return the bits of an adder, as if its operands did not depend on each other."""
-        if add in self.nodes:
-            return 0
-        (alo, ahi), (blo, bhi) = self.ranges[add.a], self.ranges[add.b]
-        up, over = max(-add.shift, 0), max(add.shift, 0)
-        if add.minus:
-            blo, bhi = -bhi, -blo
-        lower = self.ranges[add.b if add.shift < 0 else add.a]
-        return adder_lut4(chain(add, lower, ((alo << up) + (blo << over),
-                                             (ahi << up) + (bhi << over))), self.family)
-
-    def total(self, terms: Sequence[Term], *, balanced: bool) -> Term:
-        """Add up terms, two at a time; return what is left."""
-        rest = [term for term in terms if term[0] != ZERO]
-        while len(rest) > 1:
-            best: tuple[tuple[int, ...], int, int] | None = None
-            for one, two in combinations(range(len(rest)), 2):
-                if rest[one][:2] == rest[two][:2]:
-                    metric: tuple[int, ...] = (-1,)
-                else:
-                    add, _, _ = _join(rest[one], rest[two])
-                    depth = 1 + max(self.depths[add.a], self.depths[add.b])
-                    metric = (depth if balanced else 0, self.bits(add), depth)
-                if best is None or (metric, one, two) < best:
-                    best = metric, one, two
-            assert best is not None
-            two, one = rest.pop(best[2]), rest.pop(best[1])
-            rest += [term for term in [self.join(one, two)] if term[0] != ZERO]
-        return rest[0] if rest else (ZERO, 0, 1)
+    def join(self, one: Term, two: Term, *, positive: bool = False) -> Term:
+        """Return the sum of two terms, with a positive sign if that can be had."""
+        if (one[1], -one[2]) > (two[1], -two[2]):
+            one, two = two, one
+        (a, low, sign), (b, high, other) = one, two
+        if positive and sign < 0 < other:
+            return self.make(Add(b, a, low - high, True)), low, 1
+        return self.make(Add(a, b, high - low, sign != other)), low, sign
 
     def graph(self, results: Sequence[Term]) -> Graph:
         """Return the graph of what results need."""
@@ -386,13 +631,31 @@ class _Words:
                      tuple((number[node], shift) for node, shift in outputs))
 
 
-def _scale(term: Term, shift: int, sign: int) -> Term:
-    return term[0], term[1] + shift, term[2] * sign
+def graph_of(space: Space, rows: Rows) -> Graph:
+    """Return the adders of rows, in order."""
+    words = _Words(space)
+    bill = Bill(space, rows.style.depth)
+    done: dict[int, Term] = {k: (k, 0, 1) for k in range(len(space.inputs))}
+    done[ZERO] = ZERO, 0, 1
 
+    def resolve(node: int) -> Term:
+        if node not in done:
+            terms = rows.row(node)
+            parts = []
+            for inner, shift, sign in terms:
+                base, more, its = resolve(inner)
+                parts.append((base, shift + more, sign * its))
+            _, steps = plan_tree(bill.words(terms), [rows.depths[n] for n, _, _ in terms],
+                                 space.pair, rows.limits[node].bit_length() - 1
+                                 if rows.style.depth else 0)
+            for k, (i, j) in enumerate(steps, 1):
+                last = k == len(steps) and node in space.positive
+                parts.append(words.join(parts[i], parts[j], positive=last))
+            done[node] = parts[-1]
+        return done[node]
 
-def _join(one: Term, two: Term) -> tuple[Add, int, int]:
-    """Return the adder of two terms, and the shift and sign of its result."""
-    if (one[1], -one[2], one[0]) > (two[1], -two[2], two[0]):
-        one, two = two, one
-    (a, low, sign), (b, high, other) = one, two
-    return Add(a, b, high - low, sign != other), low, sign
+    results = []
+    for node, shift, sign in space.results:
+        base, more, its = resolve(node)
+        results.append((base, shift + more, sign * its))
+    return words.graph(results)

@@ -1,0 +1,176 @@
+"""Registers in a graph of adders: in which stage of a pipeline each adder works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bittern.hw.family import Family
+from bittern.hw.hardened.graph import ZERO
+
+if TYPE_CHECKING:
+    from bittern.hw.hardened.graph import Graph
+
+__all__ = ["Schedule", "schedule"]
+
+DELAYS = {Family.ICE40: (1.9, 0.20), Family.ECP5: (2.0, 0.035), Family.GOWIN: (1.5, 0.06)}
+"""Nanoseconds of an adder and the wires to it, and those of each of its bits more."""
+REGISTER = {Family.ICE40: 1.5, Family.ECP5: 1.2, Family.GOWIN: 0.9}
+"""Nanoseconds from a clock edge into a register's output, and of its set-up."""
+SWEEPS = 20
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The stage of each adder, from 0; registers hold what a later stage needs.
+
+    Parameters
+    ----------
+    graph : Graph
+    stages : of each adder
+    last : the stage in which the results are given
+    """
+
+    graph: Graph
+    stages: tuple[int, ...]
+    last: int
+
+    @cached_property
+    def until(self) -> tuple[int, ...]:
+        """The last stage in which each node is needed."""
+        return tuple(_until(self.graph, (0,) * len(self.graph.inputs) + self.stages, self.last))
+
+    @property
+    def ff(self) -> int:
+        """Bits of the registers between the stages."""
+        at = (0,) * len(self.graph.inputs) + self.stages
+        return sum((until - stage) * shape.width
+                   for until, stage, shape in zip(self.until, at, self.graph.shapes, strict=True))
+
+
+def schedule(graph: Graph, family: Family, mhz: float) -> Schedule:
+    """Return the shortest pipeline for a clock, with few bits of registers; none for 0 MHz.
+
+    An adder slower than the clock has a stage of its own.
+    """
+    count = len(graph.inputs)
+    if not mhz or not graph.adds:
+        return Schedule(graph, (0,) * len(graph.adds), 0)
+    budget = 1000 / mhz - REGISTER[family]
+    base, per_bit = DELAYS[family]
+    bits = [graph.chain(k) for k in range(len(graph.adds))]
+    delays = [0.0] * count + [min(base + per_bit * n, budget) if n else 0.0 for n in bits]
+    operands: list[list[int]] = [[] for _ in range(count)]
+    operands += [[n for n in {add.a, add.b} if n != ZERO] for add in graph.adds]
+    users: list[list[int]] = [[] for _ in operands]
+    for node, nodes in enumerate(operands):
+        for n in nodes:
+            users[n].append(node)
+
+    stage, arrival = [0] * len(operands), [0.0] * len(operands)
+    for node in range(count, len(operands)):
+        stage[node], arrival[node] = _place(node, operands, stage, arrival, delays, budget)
+    last = max(stage)
+    # as late as may be, from the end on; then back and forth while that saves registers
+    late, left = [last] * len(operands), [0.0] * len(operands)
+    for node in reversed(range(count, len(operands))):
+        at = min((late[u] for u in users[node]), default=last)
+        after = max((left[u] for u in users[node] if late[u] == at), default=0.0)
+        if after + delays[node] > budget + 1e-9:
+            at, after = at - 1, 0.0
+        late[node], left[node] = at, after + delays[node]
+    stage[count:] = late[count:]
+    widths = [shape.width for shape in graph.shapes]
+    ends = {node for node, _ in graph.outputs}
+    mover = _Mover(stage, last, operands, users, widths, ends, delays, budget, count)
+    for k in range(SWEEPS):
+        if not mover.sweep(backwards=k % 2 == 1):
+            break
+    return Schedule(graph, tuple(mover.stage[count:]), last)
+
+
+def _place(node: int, operands: list[list[int]], stage: list[int], arrival: list[float],
+           delays: list[float], budget: float) -> tuple[int, float]:
+    """Return the earliest stage of a node, and when it is done in it."""
+    at = max((stage[n] for n in operands[node]), default=0)
+    begin = max((arrival[n] for n in operands[node] if stage[n] == at), default=0.0)
+    if begin + delays[node] > budget + 1e-9:
+        at, begin = at + 1, 0.0
+    return at, begin + delays[node]
+
+
+def _until(graph: Graph, stages: tuple[int, ...], last: int) -> list[int]:
+    until = list(stages)
+    for k, add in enumerate(graph.adds, len(graph.inputs)):
+        for n in (add.a, add.b):
+            if n != ZERO:
+                until[n] = max(until[n], stages[k])
+    for node, _ in graph.outputs:
+        if node != ZERO:
+            until[node] = last
+    return until
+
+
+class _Mover:
+    """Moves adders between stages one at a time."""
+
+    def __init__(self, stage: list[int], last: int, operands: list[list[int]],
+                 users: list[list[int]], widths: list[int], ends: set[int], delays: list[float],
+                 budget: float, count: int) -> None:
+        self.stage, self.last, self.operands, self.users = stage, last, operands, users
+        self.widths, self.ends, self.delays, self.budget = widths, ends, delays, budget
+        self.count = count
+
+    def _span(self, node: int) -> int:
+        until = max((self.stage[u] for u in self.users[node]), default=self.stage[node])
+        return (self.last if node in self.ends else until) - self.stage[node]
+
+    def _cost(self, node: int) -> int:
+        return sum(self._span(n) * self.widths[n] for n in (node, *self.operands[node]))
+
+    def _before(self, node: int, seen: dict[int, float]) -> float:
+        """Return when a node is done within its stage."""
+        if node not in seen:
+            if node < self.count:
+                seen[node] = 0.0
+            else:
+                seen[node] = self.delays[node] + max(
+                    (self._before(n, seen) for n in self.operands[node]
+                     if self.stage[n] == self.stage[node]), default=0.0)
+        return seen[node]
+
+    def _after(self, node: int, seen: dict[int, float]) -> float:
+        """Return how long what follows a node takes within its stage."""
+        if node not in seen:
+            seen[node] = max((self.delays[u] + self._after(u, seen) for u in self.users[node]
+                              if self.stage[u] == self.stage[node]), default=0.0)
+        return seen[node]
+
+    def _fits(self, node: int) -> bool:
+        return self._before(node, {}) + self._after(node, {}) <= self.budget + 1e-9
+
+    def sweep(self, *, backwards: bool) -> int:
+        """Move each adder to where registers are fewest; return how many bits that saves.
+
+        Forwards ties go to the earlier stage, backwards to the later one.
+        """
+        saved = 0
+        nodes = range(self.count, len(self.stage))
+        for node in reversed(nodes) if backwards else nodes:
+            home = self.stage[node]
+            earliest = max((self.stage[n] for n in self.operands[node]), default=0)
+            latest = min((self.stage[u] for u in self.users[node]), default=self.last)
+            first = best = self._cost(node)
+            choice = home
+            for at in range(earliest, latest + 1):
+                if at == home:
+                    continue
+                self.stage[node] = at
+                cost = self._cost(node)
+                tie = cost == best and (at > choice if backwards else at < choice)
+                if (cost < best or tie) and self._fits(node):
+                    best, choice = cost, at
+            self.stage[node] = choice
+            saved += first - best
+        return saved

@@ -1,0 +1,151 @@
+"""Products of a constant matrix and a vector: weights as wiring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from amaranth import Cat, Const, Shape, Value, signed, unsigned
+
+from bittern.hw.family import Family
+from bittern.hw.hardened.graph import ZERO, Graph
+from bittern.hw.hardened.schedule import Schedule, schedule
+from bittern.hw.hardened.search import Style, build
+from bittern.hw.operators.operator import Operator
+from bittern.hw.operators.product import bounds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bittern.hw.ints import Ints
+    from bittern.hw.pipeline import Stages
+
+__all__ = ["ConstantMatrix", "lay"]
+
+
+@dataclass(frozen=True)
+class ConstantMatrix(Operator):
+    """``matrix @ x`` as a graph of shared adders, each of exactly the bits that its range needs.
+
+    Parameters
+    ----------
+    graph : Graph
+        Of inputs that have all the values of their shapes.
+    family : Family
+        Whose adders' delays registers are placed by.
+    mhz : float
+        Clock for which there are registers between adders; 0: there are none.
+    """
+
+    graph: Graph
+    family: Family = Family.ECP5
+    mhz: float = 0
+
+    @property
+    def inputs(self) -> tuple[Shape, ...]:
+        return self.graph.shapes[:len(self.graph.inputs)]
+
+    @property
+    def outputs(self) -> tuple[Shape, ...]:
+        return tuple(unsigned(1) if node == ZERO else
+                     Shape(self.graph.shapes[node].width + shift, self.graph.shapes[node].signed)
+                     for node, shift in self.graph.outputs)
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """In which stage each adder works."""
+        return schedule(self.graph, self.family, self.mhz)
+
+    def __call__(self, *operands: Ints) -> tuple[Ints, ...]:
+        zero = np.zeros_like(operands[0])
+        return tuple(sum((int(c) * x for c, x in zip(row, operands, strict=True) if c), zero)
+                     for row in self.graph.matrix)
+
+    def naive(self, *operands: Value) -> Sequence[Value]:
+        return tuple(sum((int(c) * x for c, x in zip(row, operands, strict=True) if c),
+                         Const(0, 1)) for row in self.graph.matrix)
+
+    def gates(self, stages: Stages, *operands: Value) -> Sequence[Value]:
+        return lay(self.schedule, stages, operands)
+
+    def lut4(self, family: Family) -> float:
+        return self.graph.lut4(family)
+
+    def bound(self, family: Family) -> tuple[float, str]:
+        rows = {tuple(abs(row // np.gcd.reduce(row))) for row in self.graph.matrix
+                if np.count_nonzero(row) > 1}
+        widths = [bounds.width for bounds in self.outputs]
+        return (float(len(rows) * min(widths, default=0) / 2),
+                "each different row of several weights ends in an adder of its own")
+
+    @classmethod
+    def examples(cls) -> list[Self]:
+        rng = np.random.default_rng(0)
+
+        def example(values: Sequence[int], shape: tuple[int, int], x: Shape, mhz: float = 0,
+                    style: Style | None = None) -> Self:
+            matrix = rng.choice(values, shape)
+            family = Family.ECP5
+            return cls(build(matrix, [bounds_of(x)] * shape[1], family, style or Style()),
+                       family, mhz)
+
+        return [example([0], (2, 2), signed(3)), example([-4], (1, 1), signed(3)),
+                example([-1, 1], (6, 9), unsigned(1), style=Style(trees=True)),
+                example([-1, 0, 1], (5, 6), signed(3)),
+                example(range(-8, 8), (4, 5), signed(4), 150, Style(depth=4)),
+                example(range(-128, 128), (3, 4), unsigned(4), 300)]
+
+
+def lay(plan: Schedule, stages: Stages, operands: Sequence[Value]) -> list[Value]:
+    """Return the results of a graph of adders, each fenced, in the stages of a schedule."""
+    graph = plan.graph
+    count = len(graph.inputs)
+    values: dict[int, Value] = dict(enumerate(operands))
+    at = 0
+    order = sorted(range(len(graph.adds)), key=lambda k: (plan.stages[k], k))
+    for k in order:
+        while at < plan.stages[k]:
+            values, at = _wait(values, plan, stages, at)
+        add = graph.adds[k]
+        a, b = (values[n] if n != ZERO else Const(0, 1) for n in (add.a, add.b))
+        values[count + k] = _adder(stages, a, b, graph, k)
+    while at < plan.last:
+        values, at = _wait(values, plan, stages, at)
+    return [Const(0, 1) if node == ZERO else _shift(values[node], shift)
+            for node, shift in graph.outputs]
+
+
+def _wait(values: dict[int, Value], plan: Schedule, stages: Stages, at: int
+          ) -> tuple[dict[int, Value], int]:
+    """Return what is needed after stage `at`, a register later."""
+    left = [node for node in values if plan.until[node] > at]
+    held = stages.stage([values[node] for node in left], f"sums_{at}")
+    return dict(zip(left, held, strict=True)), at + 1
+
+
+def _shift(value: Value, shift: int) -> Value:
+    wide = Cat(Const(0, shift), value)
+    return wide.as_signed() if value.shape().signed else wide
+
+
+def _adder(stages: Stages, a: Value, b: Value, graph: Graph, k: int) -> Value:
+    """Return the result of adder `k`: low bits pass where only one operand has any."""
+    add = graph.adds[k]
+    shape = graph.shapes[len(graph.inputs) + k]
+    bits, passes = graph.chain(k), add.passes
+    lower, upper = (b, a) if add.shift < 0 else (a, b)
+    if not bits:
+        total = Cat(lower, Const(0, passes - len(lower)), upper)[:shape.width]
+    else:
+        above = lower >> passes
+        upper = _shift(upper, abs(add.shift) - passes)
+        if add.shift < 0:
+            high = upper - above if add.minus else above + upper
+        else:
+            high = above - upper if add.minus else above + upper
+        sign = lower[-1] if lower.shape().signed else Const(0, 1)
+        low = Cat(lower, sign.replicate(max(passes - len(lower), 0)))[:passes]
+        total = Cat(low, stages.fence(high[:bits], f"sum_{k}"))
+    return total.as_signed() if shape.signed else total
