@@ -62,11 +62,18 @@ class Graph:
     inputs : ranges of the inputs
     adds : adders, each of nodes before it
     outputs : node and shift to the left of each result; ``(ZERO, 0)`` for one that is always 0
+    constants : how many of the inputs, the last ones, are constants
     """
 
     inputs: tuple[Range, ...]
     adds: tuple[Add, ...]
     outputs: tuple[tuple[int, int], ...]
+    constants: int = 0
+
+    @property
+    def operands(self) -> int:
+        """How many of the inputs are not constants."""
+        return len(self.inputs) - self.constants
 
     @cached_property
     def rows(self) -> Ints:
@@ -110,7 +117,7 @@ class Graph:
         return max((self.depths[node] for node, _ in self.outputs if node != ZERO), default=0)
 
     def chain(self, k: int) -> int:
-        """Return the bits of the carry chain of adder `k`, 0 if it is only wires."""
+        """Return the bits of the carry chain of adder `k`, 0 if it is none."""
         add = self.adds[k]
         lower = add.b if add.shift < 0 else add.a
         return chain(add, self.ranges[lower] if lower != ZERO else (0, 0),
@@ -125,16 +132,6 @@ class Graph:
                 total += self.shapes[add.b].width # its carries do not invert
         return total
 
-    def __call__(self, *operands: Ints) -> tuple[Ints, ...]:
-        """Return the results, adder by adder."""
-        zero = np.zeros_like(operands[0])
-        values = [np.asarray(x) for x in operands]
-        for add in self.adds:
-            a, b = (zero if n == ZERO else values[n] for n in (add.a, add.b))
-            a, b = a << max(-add.shift, 0), b << max(add.shift, 0)
-            values.append(a - b if add.minus else a + b)
-        return tuple(zero if n == ZERO else values[n] << shift for n, shift in self.outputs)
-
 
 def reach(row: Ints, inputs: Sequence[Range]) -> Range:
     """Return the range of the sum of `inputs` weighted by `row`."""
@@ -143,10 +140,11 @@ def reach(row: Ints, inputs: Sequence[Range]) -> Range:
 
 
 def chain(add: Add, lower: Range, result: Range) -> int:
-    """Return the bits of the carry chain of an adder, 0 if it is only wires.
+    """Return the bits of the carry chain of an adder, 0 if it is only wires, or a constant.
 
     `lower` is the range of the operand that is not shifted, of `a` if none is.
     """
-    if not add.minus and lower[0] >= 0 and lower[1] >> add.passes == 0:
+    if result[0] == result[1] or (
+            not add.minus and lower[0] >= 0 and lower[1] >> add.passes == 0):
         return 0
     return max(width_of(*result) - add.passes, 0)

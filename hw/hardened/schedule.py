@@ -49,10 +49,11 @@ class Schedule:
                    for until, stage, shape in zip(self.until, at, self.graph.shapes, strict=True))
 
 
-def schedule(graph: Graph, family: Family, mhz: float) -> Schedule:
+def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0) -> Schedule:
     """Return the shortest pipeline for a clock, with few bits of registers; none for 0 MHz.
 
-    An adder slower than the clock has a stage of its own.
+    An adder slower than the clock has a stage of its own. What is done with the results before the
+    next register takes `tail` nanoseconds.
     """
     count = len(graph.inputs)
     if not mhz or not graph.adds:
@@ -71,19 +72,21 @@ def schedule(graph: Graph, family: Family, mhz: float) -> Schedule:
     stage, arrival = [0] * len(operands), [0.0] * len(operands)
     for node in range(count, len(operands)):
         stage[node], arrival[node] = _place(node, operands, stage, arrival, delays, budget)
-    last = max(stage)
+    ends = {node for node, _ in graph.outputs}
+    last = max((stage[n] + (arrival[n] + tail > budget) for n in ends if n != ZERO), default=0)
     # as late as may be, from the end on; then back and forth while that saves registers
     late, left = [last] * len(operands), [0.0] * len(operands)
     for node in reversed(range(count, len(operands))):
         at = min((late[u] for u in users[node]), default=last)
         after = max((left[u] for u in users[node] if late[u] == at), default=0.0)
+        if node in ends and at == last:
+            after = max(after, tail)
         if after + delays[node] > budget + 1e-9:
             at, after = at - 1, 0.0
         late[node], left[node] = at, after + delays[node]
     stage[count:] = late[count:]
     widths = [shape.width for shape in graph.shapes]
-    ends = {node for node, _ in graph.outputs}
-    mover = _Mover(stage, last, operands, users, widths, ends, delays, budget, count)
+    mover = _Mover(stage, last, operands, users, widths, ends, delays, budget, count, tail)
     for k in range(SWEEPS):
         if not mover.sweep(backwards=k % 2 == 1):
             break
@@ -117,10 +120,10 @@ class _Mover:
 
     def __init__(self, stage: list[int], last: int, operands: list[list[int]],
                  users: list[list[int]], widths: list[int], ends: set[int], delays: list[float],
-                 budget: float, count: int) -> None:
+                 budget: float, count: int, tail: float) -> None:
         self.stage, self.last, self.operands, self.users = stage, last, operands, users
         self.widths, self.ends, self.delays, self.budget = widths, ends, delays, budget
-        self.count = count
+        self.count, self.tail = count, tail
 
     def _span(self, node: int) -> int:
         until = max((self.stage[u] for u in self.users[node]), default=self.stage[node])
@@ -145,6 +148,8 @@ class _Mover:
         if node not in seen:
             seen[node] = max((self.delays[u] + self._after(u, seen) for u in self.users[node]
                               if self.stage[u] == self.stage[node]), default=0.0)
+            if node in self.ends and self.stage[node] == self.last:
+                seen[node] = max(seen[node], self.tail)
         return seen[node]
 
     def _fits(self, node: int) -> bool:

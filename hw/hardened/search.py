@@ -9,27 +9,41 @@ anew, again and again, and what is not worse is kept.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import exp
 from random import Random
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from bittern.hw.family import Family
 from bittern.hw.hardened.graph import ZERO, Add, Graph, Range, reach
+from bittern.hw.hardened.schedule import schedule
 from bittern.hw.ints import width_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bittern.hw.ints import Ints
 
-__all__ = ["Style", "build", "search"]
+__all__ = ["Affine", "Progress", "Style", "build", "search", "silent"]
+
+Progress = Callable[[int, int], None]
+
+
+def silent(_step: int, _sites: int) -> None:
+    """Tell nothing."""
+
 
 Term = tuple[int, int, int]
 """A node, the shift by which a row takes it, and its sign there."""
+FF = 0.15
+"""What a bit of a register counts, in LUTs: most have a LUT before them in their site."""
+NOISES = (0.02, 0.1, 0.3)
+HEAT = 2.0
+"""By how many sites, on average, a step may be worse in the beginning."""
 FREE = 1 << 200
 """No limit to how many adders are in a row."""
 
@@ -77,21 +91,48 @@ def digits_of(values: Ints) -> Ints:
     return np.bitwise_count(magnitudes ^ 3 * magnitudes).astype(np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``matrix @ x``, where the last `constants` of the inputs are constants.
+
+    Parameters
+    ----------
+    matrix : array ``(outputs, inputs)``
+    inputs : lowest and highest value of each input
+    constants : int
+    """
+
+    matrix: Ints
+    inputs: tuple[Range, ...]
+    constants: int = 0
+
+    @classmethod
+    def of(cls, matrix: Ints, bias: Ints, inputs: Sequence[Range]) -> Self:
+        """Return ``matrix @ x + bias``, with a constant for each odd factor of the bias."""
+        odd = [abs(int(b)) // (int(b) & -int(b)) if b else 0 for b in bias]
+        constants = sorted({b for b in odd if b})
+        columns = [[int(b) // c if o == c else 0 for c in constants]
+                   for o, b in zip(odd, bias, strict=True)]
+        more = np.array(columns, np.int64).reshape(len(matrix), len(constants))
+        return cls(np.concatenate([matrix, more], axis=1),
+                   (*inputs, *((c, c) for c in constants)), len(constants))
+
+
 class Space:
     """The nodes there can be: each sum of inputs has one, with all its shifts and both signs."""
 
-    def __init__(self, matrix: Ints, inputs: tuple[Range, ...], family: Family) -> None:
-        self.inputs, self.family = inputs, family
+    def __init__(self, wanted: Affine, family: Family) -> None:
+        self.inputs, self.constants, self.family = wanted.inputs, wanted.constants, family
         self.pair = family is Family.ECP5
         """Whether carry cells come in pairs."""
         self.forms: list[Ints] = []
         self.ranges: list[Range] = []
         self.ids: dict[bytes, int] = {}
-        for row in np.eye(len(inputs), dtype=np.int64):
+        for row in np.eye(len(self.inputs), dtype=np.int64):
             self.find(row)
-        self.results = [self.find(row) for row in matrix]
+        self.results = [self.find(row) for row in wanted.matrix]
         """Node, shift and sign of each row of the matrix."""
-        self.fixed = {node for node, _, _ in self.results if node >= len(inputs)}
+        self.fixed = {node for node, _, _ in self.results if node >= len(self.inputs)}
         """Nodes that are results: always there."""
         self.positive = {node for node, _, sign in self.results if sign > 0}
 
@@ -119,6 +160,8 @@ class Space:
     def bits(self, a: int, b: int, apart: int, minus: bool) -> int:
         """Return the carry sites of that adder, as if `a` and `b` did not depend on each other."""
         (alo, ahi), (blo, bhi) = self.ranges[a], self.ranges[b]
+        if alo == ahi and blo == bhi:
+            return 0
         if minus:
             blo, bhi = -bhi, -blo
         if apart >= 0:
@@ -156,6 +199,11 @@ class Rows:
             for term in terms:
                 self.put(node, *term)
         self.settle()
+
+    def again(self, style: Style) -> None:
+        """Begin another run, with other gains."""
+        self.style, self.random = style, Random(style.seed)
+        self.costs.clear()
 
     def rows(self) -> dict[int, Sequence[Term]]:
         """Return the terms of each node that is made."""
@@ -363,6 +411,8 @@ def join(one: Word, two: Word, pair: bool) -> tuple[int, int, int, int, int]:
         high = one[0]
         other = one[1]
     lo, hi = one[2] + two[2], one[3] + two[3]
+    if lo == hi:
+        return 0, low, sign, lo, hi
     if sign == other and (llo >= 0 and lhi >> high == 0 if sign > 0
                           else lhi <= 0 and -llo >> high == 0):
         return 0, low, sign, lo, hi
@@ -373,11 +423,12 @@ def join(one: Word, two: Word, pair: bool) -> tuple[int, int, int, int, int]:
     return bits + (bits & pair), low, sign, lo, hi
 
 
-def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int
+def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, positive: bool
               ) -> tuple[int, list[tuple[int, int]]]:
     """Return the sites of a tree of words, and which two are added next, by index.
 
-    The cheapest two are next, if what is then left can be a tree of `depth` (0: any).
+    The cheapest two are next, if what is then left can be a tree of `depth` (0: any). What comes
+    out negative where it is to be `positive` takes a longer last adder, or a negation.
     """
     live = dict(enumerate(words))
     deep = dict(enumerate(depths))
@@ -386,6 +437,8 @@ def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int
     table = {(i, j): join(words[i], words[j], pair)
              for i in live for j in live if i < j}
     sites, steps = 0, []
+    last: tuple[Word, ...] = ()
+    plus = sum(word[1] > 0 for word in words) if positive else 0
     while len(live) > 1:
         best = None
         for (i, j), joined in table.items():
@@ -393,14 +446,21 @@ def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int
             top = di if di > dj else dj
             if load + (2 << top) - (1 << di) - (1 << dj) > limit:
                 continue
+            if joined[2] < 0 and plus and len(live) > 2 and plus == (
+                    (live[i][1] > 0) + (live[j][1] > 0)):
+                continue # one that is positive stays for the last adder
             metric = (joined[0], top, joined[4] - joined[3], i, j)
             if best is None or metric < best:
                 best = metric
-        assert best is not None
+        if best is None: # too deep for that
+            plus = 0
+            continue
         i, j = best[3:]
         joined = table[i, j]
         sites += joined[0]
         steps.append((i, j))
+        last = live[i], live[j]
+        plus += (joined[2] > 0) - (live[i][1] > 0) - (live[j][1] > 0) if plus else 0
         k = len(words) + len(steps) - 1
         load += (2 << best[1]) - (1 << deep[i]) - (1 << deep[j])
         del live[i], live[j]
@@ -409,6 +469,10 @@ def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int
         for other, word in live.items():
             table[other, k] = join(word, new, pair)
         live[k], deep[k] = new, best[1] + 1
+    (low, sign, lo, hi, _), = live.values()
+    if positive and sign < 0:
+        turned = steps and any(w[1] > 0 for w in last)
+        sites += max(w[0] for w in last) - low if turned else width_of(lo >> low, hi >> low) + 2
     return sites, steps
 
 
@@ -433,11 +497,8 @@ class Bill:
         sites = self.known.get(key)
         if sites is None:
             words = self.words(terms)
-            sites, _ = plan_tree(words, depths, self.space.pair, limit)
-            if node in self.space.positive:
-                low = min(words)
-                if all(w[1] < 0 for w in words if w[0] == low[0]):
-                    sites += 2 + 2 * (sum(w[0] > low[0] for w in words) == 0)
+            sites, _ = plan_tree(words, depths, self.space.pair, limit,
+                                 positive=node in self.space.positive)
             self.known[key] = sites
         return sites
 
@@ -451,9 +512,9 @@ class Bill:
         return total
 
 
-def build(matrix: Ints, inputs: Sequence[Range], family: Family, style: Style) -> Graph:
-    """Return a graph for `matrix`, ``(outputs, inputs)``, of inputs of the given ranges."""
-    space = Space(np.asarray(matrix, np.int64), tuple(inputs), family)
+def build(wanted: Affine, family: Family, style: Style) -> Graph:
+    """Return the graph of one greedy run."""
+    space = Space(wanted, family)
     return graph_of(space, first(space, style))
 
 
@@ -468,7 +529,7 @@ def first(space: Space, style: Style) -> Rows:
 def start(space: Space, style: Style) -> dict[int, Sequence[Term]]:
     """Return each result as signed digits of inputs, or of a difference from another result."""
     nodes = sorted(space.fixed)
-    matrix = np.array([space.forms[node] for node in nodes]).reshape(len(nodes), -1)
+    matrix = np.array([space.forms[node] for node in nodes]).reshape(len(nodes), len(space.inputs))
     parents = spanning_tree(matrix) if style.trees else [None] * len(nodes)
     rows: dict[int, Sequence[Term]] = {}
     for node, form, parent in zip(nodes, matrix, parents, strict=True):
@@ -505,46 +566,95 @@ def spanning_tree(matrix: Ints) -> list[tuple[int, int] | None]:
     return parents
 
 
-def search(matrix: Ints, inputs: Sequence[Range], family: Family, *, seconds: float,
-           styles: Sequence[Style], seed: int = 0, steps: int = 0,
-           progress: Callable[[int, int], None] = lambda step, sites: None) -> Graph:
-    """Return the smallest graph found by greedy runs of each style, and improvements of the best.
+def styles_for(space: Space) -> list[Style]:
+    """Return what is worth trying: shallow, shared deeply, and results made of others."""
+    rows = start(space, Style())
+    least = max((max(len(terms) - 1, 0).bit_length() for terms in rows.values()), default=0)
+    return [Style(depth=least), Style(depth=least + 1), Style(), Style(trees=True),
+            Style(depth=2 * least, trees=True)]
 
-    Takes `steps` steps, or `seconds`.
+
+def search(wanted: Affine, family: Family, *, mhz: float = 0, tail: float = 0,
+           steps: int = 200, seconds: float = 60, seed: int = 0, ff: float = FF,
+           progress: Progress = silent) -> Graph:
+    """Return the smallest graph found: by greedy runs of each style, and then by improving the best.
+
+    The same arguments give the same graph, unless time ends it.
+
+    Parameters
+    ----------
+    wanted : Affine
+    family : Family
+        Whose adders are counted.
+    mhz, tail : float
+        What a pipeline is for, as of :func:`schedule`; its registers count, too.
+    steps : int
+        How often the best one is changed, and kept if it is no worse.
+    seconds : float
+        Limit; the best so far is returned, as it is on an interruption from the keyboard.
+    ff : float
+        What a bit of a register counts, in LUTs.
+    progress : called with the steps done and the sites of the best graph
     """
     end = monotonic() + seconds
-    space = Space(np.asarray(matrix, np.int64), tuple(inputs), family)
-    bills = {style.depth: Bill(space, style.depth) for style in styles}
-    best, least, chosen = None, 0, styles[0]
-    for style in styles:
+    space = Space(wanted, family)
+    best: Graph | None = None
+    least, chosen, current = 0.0, Style(), {}
+    for style in styles_for(space):
+        if best is not None and monotonic() > end:
+            break
         rows = first(space, style)
-        sites = bills[style.depth].total(rows)
-        if style.depth and rows.deepest > style.depth:
-            sites += 100 * (rows.deepest - style.depth)
-        if best is None or sites < least:
-            best, least, chosen = rows.rows(), sites, style
+        graph = graph_of(space, rows)
+        score = graph.lut4(family) + (ff * schedule(graph, family, mhz, tail).ff if mhz else 0)
+        if best is None or score < least:
+            best, least, chosen, current = graph, score, style, rows.rows()
+    try:
+        current = improve(space, chosen, current, steps=steps, end=end, seed=seed,
+                          progress=progress)
+    except Interrupted as interrupted:
+        current = interrupted.best
+    better = graph_of(space, Rows(space, chosen, current))
     assert best is not None
+    return min(best, better, key=lambda graph: graph.lut4(family))
+
+
+class Interrupted(KeyboardInterrupt):
+    """An interruption from the keyboard, with the best that was found before."""
+
+    def __init__(self, best: dict[int, Sequence[Term]]) -> None:
+        super().__init__()
+        self.best = best
+
+
+def improve(space: Space, chosen: Style, rows: dict[int, Sequence[Term]], *, steps: int,
+            end: float, seed: int, progress: Progress) -> dict[int, Sequence[Term]]:
+    """Return rows of less cost: some nodes are dissolved and found anew, step by step."""
     random = Random(seed)
-    bill = bills[chosen.depth]
-    now, current = least, best
-    k = 0
-    while k < steps if steps else monotonic() < end:
-        k += 1
-        style = replace(chosen, noise=random.choice((0.02, 0.1, 0.3)), seed=random.getrandbits(32))
-        rows = Rows(space, style, current)
-        shake(rows, random)
-        rows.share()
-        rows.tidy()
-        sites = bill.total(rows)
-        if chosen.depth and rows.deepest > chosen.depth:
-            continue
-        if sites <= now * (1 + 0.001 * random.random()):
-            now, current = sites, rows.rows()
+    bill = Bill(space, chosen.depth)
+    best = current = rows
+    state = Rows(space, chosen, rows)
+    deepest = max(state.deepest, chosen.depth)
+    least = now = bill.total(state)
+    try:
+        for step in range(steps):
+            if monotonic() > end:
+                break
+            state.again(replace(chosen, noise=random.choice(NOISES), seed=random.getrandbits(32)))
+            shake(state, random)
+            state.share()
+            state.tidy()
+            sites = bill.total(state)
+            if (chosen.depth and state.deepest > deepest) or \
+                    sites > now + random.expovariate(1) * HEAT * (1 - step / steps):
+                state = Rows(space, chosen, current)
+                continue
+            now, current = sites, state.rows()
             if sites < least:
                 best, least = current, sites
-                progress(k, least)
-    rows = Rows(space, chosen, best)
-    return graph_of(space, rows)
+                progress(step, least)
+    except KeyboardInterrupt:
+        raise Interrupted(best) from None
+    return best
 
 
 def shake(rows: Rows, random: Random) -> None:
@@ -595,7 +705,7 @@ class _Words:
     """Adders as they are made: none is made twice."""
 
     def __init__(self, space: Space) -> None:
-        self.inputs = space.inputs
+        self.inputs, self.constants = space.inputs, space.constants
         self.nodes: dict[Add, int] = {}
 
     def make(self, add: Add) -> int:
@@ -628,7 +738,7 @@ class _Words:
                 number[k] = count + len(order)
                 order.append(Add(number[add.a], number[add.b], add.shift, add.minus))
         return Graph(self.inputs, tuple(order),
-                     tuple((number[node], shift) for node, shift in outputs))
+                     tuple((number[node], shift) for node, shift in outputs), self.constants)
 
 
 def graph_of(space: Space, rows: Rows) -> Graph:
@@ -647,7 +757,8 @@ def graph_of(space: Space, rows: Rows) -> Graph:
                 parts.append((base, shift + more, sign * its))
             _, steps = plan_tree(bill.words(terms), [rows.depths[n] for n, _, _ in terms],
                                  space.pair, rows.limits[node].bit_length() - 1
-                                 if rows.style.depth else 0)
+                                 if rows.style.depth else 0,
+                                 positive=node in space.positive)
             for k, (i, j) in enumerate(steps, 1):
                 last = k == len(steps) and node in space.positive
                 parts.append(words.join(parts[i], parts[j], positive=last))

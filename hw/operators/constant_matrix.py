@@ -12,7 +12,7 @@ from amaranth import Cat, Const, Shape, Value, signed, unsigned
 from bittern.hw.family import Family
 from bittern.hw.hardened.graph import ZERO, Graph
 from bittern.hw.hardened.schedule import Schedule, schedule
-from bittern.hw.hardened.search import Style, build
+from bittern.hw.hardened.search import Affine, Style, build
 from bittern.hw.operators.operator import Operator
 from bittern.hw.operators.product import bounds_of
 
@@ -27,7 +27,11 @@ __all__ = ["ConstantMatrix", "lay"]
 
 @dataclass(frozen=True)
 class ConstantMatrix(Operator):
-    """``matrix @ x`` as a graph of shared adders, each of exactly the bits that its range needs.
+    """``matrix @ x + bias`` as a graph of shared adders, each of the bits that its range needs.
+
+    Latency: that of `schedule`, interval 1.
+
+    Source: see :mod:`bittern.hw.hardened.search`.
 
     Parameters
     ----------
@@ -37,15 +41,18 @@ class ConstantMatrix(Operator):
         Whose adders' delays registers are placed by.
     mhz : float
         Clock for which there are registers between adders; 0: there are none.
+    tail : float
+        Nanoseconds that what follows takes before the next register.
     """
 
     graph: Graph
     family: Family = Family.ECP5
     mhz: float = 0
+    tail: float = 0
 
     @property
     def inputs(self) -> tuple[Shape, ...]:
-        return self.graph.shapes[:len(self.graph.inputs)]
+        return self.graph.shapes[:self.graph.operands]
 
     @property
     def outputs(self) -> tuple[Shape, ...]:
@@ -56,16 +63,25 @@ class ConstantMatrix(Operator):
     @cached_property
     def schedule(self) -> Schedule:
         """In which stage each adder works."""
-        return schedule(self.graph, self.family, self.mhz)
+        return schedule(self.graph, self.family, self.mhz, self.tail)
+
+    def _affine(self) -> tuple[Ints, Ints]:
+        """Return the matrix and the bias."""
+        n = self.graph.operands
+        constants = np.array([lo for lo, _ in self.graph.inputs[n:]], np.int64)
+        return self.graph.matrix[:, :n], self.graph.matrix[:, n:] @ constants
 
     def __call__(self, *operands: Ints) -> tuple[Ints, ...]:
-        zero = np.zeros_like(operands[0])
-        return tuple(sum((int(c) * x for c, x in zip(row, operands, strict=True) if c), zero)
-                     for row in self.graph.matrix)
+        matrix, bias = self._affine()
+        return tuple(sum((int(c) * x for c, x in zip(row, operands, strict=True) if c),
+                         np.full_like(operands[0], b))
+                     for row, b in zip(matrix, bias, strict=True))
 
     def naive(self, *operands: Value) -> Sequence[Value]:
+        matrix, bias = self._affine()
         return tuple(sum((int(c) * x for c, x in zip(row, operands, strict=True) if c),
-                         Const(0, 1)) for row in self.graph.matrix)
+                         Const(int(b)))
+                     for row, b in zip(matrix, bias, strict=True))
 
     def gates(self, stages: Stages, *operands: Value) -> Sequence[Value]:
         return lay(self.schedule, stages, operands)
@@ -87,9 +103,9 @@ class ConstantMatrix(Operator):
         def example(values: Sequence[int], shape: tuple[int, int], x: Shape, mhz: float = 0,
                     style: Style | None = None) -> Self:
             matrix = rng.choice(values, shape)
-            family = Family.ECP5
-            return cls(build(matrix, [bounds_of(x)] * shape[1], family, style or Style()),
-                       family, mhz)
+            family, bias = Family.ECP5, rng.integers(-9, 10, shape[0]) * (shape[1] != 1)
+            return cls(build(Affine.of(matrix, bias, [bounds_of(x)] * shape[1]), family,
+                             style or Style()), family, mhz)
 
         return [example([0], (2, 2), signed(3)), example([-4], (1, 1), signed(3)),
                 example([-1, 1], (6, 9), unsigned(1), style=Style(trees=True)),
@@ -102,6 +118,8 @@ def lay(plan: Schedule, stages: Stages, operands: Sequence[Value]) -> list[Value
     """Return the results of a graph of adders, each fenced, in the stages of a schedule."""
     graph = plan.graph
     count = len(graph.inputs)
+    constants = {k: Const(graph.inputs[k][0], graph.shapes[k])
+                 for k in range(graph.operands, count)}
     values: dict[int, Value] = dict(enumerate(operands))
     at = 0
     order = sorted(range(len(graph.adds)), key=lambda k: (plan.stages[k], k))
@@ -109,10 +127,12 @@ def lay(plan: Schedule, stages: Stages, operands: Sequence[Value]) -> list[Value
         while at < plan.stages[k]:
             values, at = _wait(values, plan, stages, at)
         add = graph.adds[k]
-        a, b = (values[n] if n != ZERO else Const(0, 1) for n in (add.a, add.b))
+        a, b = (Const(0, 1) if n == ZERO else constants[n] if n in constants else values[n]
+                for n in (add.a, add.b))
         values[count + k] = _adder(stages, a, b, graph, k)
     while at < plan.last:
         values, at = _wait(values, plan, stages, at)
+    values |= constants
     return [Const(0, 1) if node == ZERO else _shift(values[node], shift)
             for node, shift in graph.outputs]
 
@@ -136,7 +156,9 @@ def _adder(stages: Stages, a: Value, b: Value, graph: Graph, k: int) -> Value:
     shape = graph.shapes[len(graph.inputs) + k]
     bits, passes = graph.chain(k), add.passes
     lower, upper = (b, a) if add.shift < 0 else (a, b)
-    if not bits:
+    if len(set(graph.ranges[len(graph.inputs) + k])) == 1:
+        total: Value = Const(graph.ranges[len(graph.inputs) + k][0], shape)
+    elif not bits:
         total = Cat(lower, Const(0, passes - len(lower)), upper)[:shape.width]
     else:
         above = lower >> passes
