@@ -30,7 +30,7 @@ from bittern.boards.measure import count_all, measure
 from bittern.gen.port import Port
 from bittern.gen.verilog import to_verilog
 from bittern.hw.family import Family
-from bittern.hw.hardened.search import Affine, search
+from bittern.hw.hardened.search import search
 from bittern.hw.ints import shape_of
 from bittern.hw.operators import ConstantMatrix, Maximum
 from bittern.hw.pipeline import Stages
@@ -237,8 +237,8 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     begin = time.monotonic()
     graphs = []
     for layer, (lo, hi) in zip(case.layers, case.ranges(), strict=True):
-        wanted = Affine.of(layer.matrix, layer.bias, [(lo, hi)] * layer.matrix.shape[1])
-        graphs.append(search(wanted, Family.ECP5, mhz=MHZ, tail=CLIP_NS if layer.clip else 0,
+        graphs.append(search(layer.matrix, layer.bias, [(lo, hi)] * layer.matrix.shape[1],
+                             Family.ECP5, mhz=MHZ, tail=CLIP_NS if layer.clip else 0,
                              steps=options.steps, seconds=options.seconds / len(case.layers)))
     seconds = time.monotonic() - begin
     ends = np.array([graph.ranges[node] for graph in graphs[-1:] for node, _ in graph.outputs])

@@ -63,12 +63,14 @@ class Graph:
     adds : adders, each of nodes before it
     outputs : node and shift to the left of each result; ``(ZERO, 0)`` for one that is always 0
     constants : how many of the inputs, the last ones, are constants
+    inverted : which results are to be inverted, bit by bit
     """
 
     inputs: tuple[Range, ...]
     adds: tuple[Add, ...]
     outputs: tuple[tuple[int, int], ...]
     constants: int = 0
+    inverted: frozenset[int] = frozenset()
 
     @property
     def operands(self) -> int:
@@ -88,10 +90,24 @@ class Graph:
 
     @cached_property
     def matrix(self) -> Ints:
-        """The matrix that the results are of, ``(outputs, inputs)``."""
+        """The matrix that the results are of before some are inverted, ``(outputs, inputs)``."""
         zero = np.zeros(len(self.inputs), np.int64)
         return np.array([zero if node == ZERO else self.rows[node] << shift
                          for node, shift in self.outputs]).reshape(-1, len(self.inputs))
+
+    @property
+    def affine(self) -> tuple[Ints, Ints]:
+        """The matrix and the bias that the results are of."""
+        given = np.array([lo for lo, _ in self.inputs[self.operands:]], np.int64)
+        matrix, bias = self.matrix[:, :self.operands], self.matrix[:, self.operands:] @ given
+        turned = np.isin(np.arange(len(matrix)), list(self.inverted))
+        return np.where(turned[:, None], -matrix, matrix), np.where(turned, ~bias, bias)
+
+    @property
+    def negations(self) -> list[int]:
+        """Results that end in a negation."""
+        return [k for k, (node, _) in enumerate(self.outputs) if node >= len(self.inputs)
+                and self.adds[node - len(self.inputs)].a == ZERO]
 
     @cached_property
     def ranges(self) -> tuple[Range, ...]:

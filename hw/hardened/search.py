@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bittern.hw.ints import Ints
 
-__all__ = ["Affine", "Progress", "Style", "build", "search", "silent"]
+__all__ = ["Affine", "Progress", "Space", "Style", "build", "search", "silent", "styles_for"]
 
 Progress = Callable[[int, int], None]
 
@@ -39,11 +39,13 @@ def silent(_step: int, _sites: int) -> None:
 
 Term = tuple[int, int, int]
 """A node, the shift by which a row takes it, and its sign there."""
-FF = 0.15
+FF = 0.5
 """What a bit of a register counts, in LUTs: most have a LUT before them in their site."""
 NOISES = (0.02, 0.1, 0.3)
 HEAT = 2.0
 """By how many sites, on average, a step may be worse in the beginning."""
+TURNS = 4
+"""How often results that would be negated are inverted instead."""
 FREE = 1 << 200
 """No limit to how many adders are in a row."""
 
@@ -100,22 +102,27 @@ class Affine:
     matrix : array ``(outputs, inputs)``
     inputs : lowest and highest value of each input
     constants : int
+    inverted : which results are those of the matrix, inverted
     """
 
     matrix: Ints
     inputs: tuple[Range, ...]
     constants: int = 0
+    inverted: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, matrix: Ints, bias: Ints, inputs: Sequence[Range]) -> Self:
+    def of(cls, matrix: Ints, bias: Ints, inputs: Sequence[Range],
+           inverted: frozenset[int] = frozenset()) -> Self:
         """Return ``matrix @ x + bias``, with a constant for each odd factor of the bias."""
+        turned = np.isin(np.arange(len(matrix)), list(inverted))
+        matrix, bias = np.where(turned[:, None], -matrix, matrix), np.where(turned, ~bias, bias)
         odd = [abs(int(b)) // (int(b) & -int(b)) if b else 0 for b in bias]
         constants = sorted({b for b in odd if b})
         columns = [[int(b) // c if o == c else 0 for c in constants]
                    for o, b in zip(odd, bias, strict=True)]
         more = np.array(columns, np.int64).reshape(len(matrix), len(constants))
         return cls(np.concatenate([matrix, more], axis=1),
-                   (*inputs, *((c, c) for c in constants)), len(constants))
+                   (*inputs, *((c, c) for c in constants)), len(constants), inverted)
 
 
 class Space:
@@ -123,6 +130,7 @@ class Space:
 
     def __init__(self, wanted: Affine, family: Family) -> None:
         self.inputs, self.constants, self.family = wanted.inputs, wanted.constants, family
+        self.inverted = wanted.inverted
         self.pair = family is Family.ECP5
         """Whether carry cells come in pairs."""
         self.forms: list[Ints] = []
@@ -228,9 +236,11 @@ class Rows:
         for node in self.terms:
             depth(node)
         most = max(self.depths.values(), default=0)
-        limit = 1 << self.style.depth if self.style.depth else FREE
-        self.limits = {node: limit if node in self.space.fixed else 1 << self.depths[node]
-                       if self.style.depth else FREE for node in self.terms}
+        # what others are made of gets no deeper, or these would
+        most_of = {node: self.depths[node] if self.users.get(node) else
+                   max(self.depths[node], self.style.depth) for node in self.terms}
+        self.limits = {node: 1 << depth if self.style.depth else FREE
+                       for node, depth in most_of.items()}
         self.deepest = most
 
     def put(self, row: int, node: int, shift: int, sign: int) -> None:
@@ -574,20 +584,24 @@ def styles_for(space: Space) -> list[Style]:
             Style(depth=2 * least, trees=True)]
 
 
-def search(wanted: Affine, family: Family, *, mhz: float = 0, tail: float = 0,
-           steps: int = 200, seconds: float = 60, seed: int = 0, ff: float = FF,
-           progress: Progress = silent) -> Graph:
-    """Return the smallest graph found: by greedy runs of each style, and then by improving the best.
+def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
+           mhz: float = 0, tail: float = 0, steps: int = 200, seconds: float = 60, seed: int = 0,
+           ff: float = FF, progress: Progress = silent) -> Graph:
+    """Return the smallest graph found for ``matrix @ x + bias``.
 
-    The same arguments give the same graph, unless time ends it.
+    There is a greedy run of each style, and the best one is improved step by step. The same
+    arguments give the same graph, unless time ends it.
 
     Parameters
     ----------
-    wanted : Affine
+    matrix : array ``(outputs, inputs)``
+    bias : array ``(outputs,)``
+    inputs : lowest and highest value of each input
     family : Family
         Whose adders are counted.
     mhz, tail : float
-        What a pipeline is for, as of :func:`schedule`; its registers count, too.
+        What a pipeline is for, as of :func:`schedule`; its registers count, too. Where there is a
+        `tail`, what follows takes inverted results for nothing.
     steps : int
         How often the best one is changed, and kept if it is no worse.
     seconds : float
@@ -597,25 +611,30 @@ def search(wanted: Affine, family: Family, *, mhz: float = 0, tail: float = 0,
     progress : called with the steps done and the sites of the best graph
     """
     end = monotonic() + seconds
-    space = Space(wanted, family)
-    best: Graph | None = None
-    least, chosen, current = 0.0, Style(), {}
-    for style in styles_for(space):
-        if best is not None and monotonic() > end:
-            break
-        rows = first(space, style)
-        graph = graph_of(space, rows)
-        score = graph.lut4(family) + (ff * schedule(graph, family, mhz, tail).ff if mhz else 0)
-        if best is None or score < least:
-            best, least, chosen, current = graph, score, style, rows.rows()
-    try:
-        current = improve(space, chosen, current, steps=steps, end=end, seed=seed,
-                          progress=progress)
-    except Interrupted as interrupted:
-        current = interrupted.best
-    better = graph_of(space, Rows(space, chosen, current))
+    best: tuple[float, Graph, Style, Rows] | None = None
+    for style in styles_for(Space(Affine.of(matrix, bias, inputs), family)):
+        inverted: frozenset[int] = frozenset()
+        for _ in range(TURNS if tail else 1):
+            if best is not None and monotonic() > end:
+                break
+            rows = first(Space(Affine.of(matrix, bias, inputs, inverted), family), style)
+            graph = graph_of(rows.space, rows)
+            score = graph.lut4(family) + (ff * schedule(graph, family, mhz, tail).ff if mhz else 0)
+            if best is None or score < best[0]:
+                best = score, graph, style, rows
+            if not graph.negations:
+                break
+            inverted ^= frozenset(graph.negations)
     assert best is not None
-    return min(best, better, key=lambda graph: graph.lut4(family))
+    _, graph, style, rows = best
+    space = rows.space
+    try:
+        found = improve(space, style, rows.rows(), steps=steps, end=end, seed=seed,
+                        progress=progress)
+    except Interrupted as interrupted:
+        found = interrupted.best
+    better = graph_of(space, Rows(space, style, found))
+    return min(graph, better, key=lambda graph: graph.lut4(family))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -706,6 +725,7 @@ class _Words:
 
     def __init__(self, space: Space) -> None:
         self.inputs, self.constants = space.inputs, space.constants
+        self.inverted = space.inverted
         self.nodes: dict[Add, int] = {}
 
     def make(self, add: Add) -> int:
@@ -714,6 +734,9 @@ class _Words:
 
     def join(self, one: Term, two: Term, *, positive: bool = False) -> Term:
         """Return the sum of two terms, with a positive sign if that can be had."""
+        if positive and one[2] < 0 and two[2] < 0:
+            one, two = min(((self.turned(one), two), (one, self.turned(two))),
+                           key=lambda pair: -max(term[2] for term in pair))
         if (one[1], -one[2]) > (two[1], -two[2]):
             one, two = two, one
         (a, low, sign), (b, high, other) = one, two
@@ -721,8 +744,17 @@ class _Words:
             return self.make(Add(b, a, low - high, True)), low, 1
         return self.make(Add(a, b, high - low, sign != other)), low, sign
 
+    def turned(self, term: Term) -> Term:
+        """Return a negative term as a positive one, if its last adder can subtract the other way."""
+        node, shift, sign = term
+        add = list(self.nodes)[node - len(self.inputs)] if node >= len(self.inputs) else None
+        if sign > 0 or add is None or not add.minus:
+            return term
+        return self.make(Add(add.b, add.a, -add.shift, True)), shift, 1
+
     def graph(self, results: Sequence[Term]) -> Graph:
         """Return the graph of what results need."""
+        results = [self.turned(term) for term in results]
         outputs = [(node if sign > 0 or node == ZERO else self.make(Add(ZERO, node, 0, True)),
                     shift) for node, shift, sign in results]
         adds = list(self.nodes)
@@ -738,7 +770,8 @@ class _Words:
                 number[k] = count + len(order)
                 order.append(Add(number[add.a], number[add.b], add.shift, add.minus))
         return Graph(self.inputs, tuple(order),
-                     tuple((number[node], shift) for node, shift in outputs), self.constants)
+                     tuple((number[node], shift) for node, shift in outputs), self.constants,
+                     self.inverted)
 
 
 def graph_of(space: Space, rows: Rows) -> Graph:
@@ -755,7 +788,10 @@ def graph_of(space: Space, rows: Rows) -> Graph:
             for inner, shift, sign in terms:
                 base, more, its = resolve(inner)
                 parts.append((base, shift + more, sign * its))
-            _, steps = plan_tree(bill.words(terms), [rows.depths[n] for n, _, _ in terms],
+            # the words as they are, of which some are negative
+            inside = [(low, part[2], lo, hi, k) for part, (low, _, lo, hi, k) in zip(
+                parts, bill.words(terms), strict=True)]
+            _, steps = plan_tree(inside, [rows.depths[n] for n, _, _ in terms],
                                  space.pair, rows.limits[node].bit_length() - 1
                                  if rows.style.depth else 0,
                                  positive=node in space.positive)

@@ -13,6 +13,7 @@ from bittern.hw.family import Family
 from bittern.hw.hardened.graph import ZERO, Graph
 from bittern.hw.hardened.schedule import Schedule, schedule
 from bittern.hw.hardened.search import Affine, Style, build
+from bittern.hw.ints import shape_of
 from bittern.hw.operators.operator import Operator
 from bittern.hw.operators.product import bounds_of
 
@@ -56,29 +57,25 @@ class ConstantMatrix(Operator):
 
     @property
     def outputs(self) -> tuple[Shape, ...]:
-        return tuple(unsigned(1) if node == ZERO else
-                     Shape(self.graph.shapes[node].width + shift, self.graph.shapes[node].signed)
-                     for node, shift in self.graph.outputs)
+        graph = self.graph
+        ends = [(0, 0) if node == ZERO else tuple(end << shift for end in graph.ranges[node])
+                for node, shift in graph.outputs]
+        return tuple(shape_of(~hi, ~lo) if k in graph.inverted else shape_of(lo, hi)
+                     for k, (lo, hi) in enumerate(ends))
 
     @cached_property
     def schedule(self) -> Schedule:
         """In which stage each adder works."""
         return schedule(self.graph, self.family, self.mhz, self.tail)
 
-    def _affine(self) -> tuple[Ints, Ints]:
-        """Return the matrix and the bias."""
-        n = self.graph.operands
-        constants = np.array([lo for lo, _ in self.graph.inputs[n:]], np.int64)
-        return self.graph.matrix[:, :n], self.graph.matrix[:, n:] @ constants
-
     def __call__(self, *operands: Ints) -> tuple[Ints, ...]:
-        matrix, bias = self._affine()
+        matrix, bias = self.graph.affine
         return tuple(sum((int(c) * x for c, x in zip(row, operands, strict=True) if c),
                          np.full_like(operands[0], b))
                      for row, b in zip(matrix, bias, strict=True))
 
     def naive(self, *operands: Value) -> Sequence[Value]:
-        matrix, bias = self._affine()
+        matrix, bias = self.graph.affine
         return tuple(sum((int(c) * x for c, x in zip(row, operands, strict=True) if c),
                          Const(int(b)))
                      for row, b in zip(matrix, bias, strict=True))
@@ -101,15 +98,17 @@ class ConstantMatrix(Operator):
         rng = np.random.default_rng(0)
 
         def example(values: Sequence[int], shape: tuple[int, int], x: Shape, mhz: float = 0,
-                    style: Style | None = None) -> Self:
+                    style: Style | None = None, inverted: frozenset[int] = frozenset()
+                    ) -> Self:
             matrix = rng.choice(values, shape)
             family, bias = Family.ECP5, rng.integers(-9, 10, shape[0]) * (shape[1] != 1)
-            return cls(build(Affine.of(matrix, bias, [bounds_of(x)] * shape[1]), family,
-                             style or Style()), family, mhz)
+            return cls(build(Affine.of(matrix, bias, [bounds_of(x)] * shape[1], inverted),
+                             family, style or Style()), family, mhz)
 
         return [example([0], (2, 2), signed(3)), example([-4], (1, 1), signed(3)),
                 example([-1, 1], (6, 9), unsigned(1), style=Style(trees=True)),
                 example([-1, 0, 1], (5, 6), signed(3)),
+                example([-1, 0, 1], (4, 4), unsigned(3), inverted=frozenset({0, 2})),
                 example(range(-8, 8), (4, 5), signed(4), 150, Style(depth=4)),
                 example(range(-128, 128), (3, 4), unsigned(4), 300)]
 
@@ -133,8 +132,14 @@ def lay(plan: Schedule, stages: Stages, operands: Sequence[Value]) -> list[Value
     while at < plan.last:
         values, at = _wait(values, plan, stages, at)
     values |= constants
-    return [Const(0, 1) if node == ZERO else _shift(values[node], shift)
-            for node, shift in graph.outputs]
+    results = [Const(0, 1) if node == ZERO else _shift(values[node], shift)
+               for node, shift in graph.outputs]
+    return [~_wide(v) if k in graph.inverted else v for k, v in enumerate(results)]
+
+
+def _wide(value: Value) -> Value:
+    """Return `value` in two's complement: its inverse is its negative less one then."""
+    return value if value.shape().signed else Cat(value, Const(0, 1)).as_signed()
 
 
 def _wait(values: dict[int, Value], plan: Schedule, stages: Stages, at: int
