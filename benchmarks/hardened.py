@@ -75,6 +75,11 @@ class Layer:
     clip: tuple[int, int] | None = None
     pools: tuple[tuple[int, ...], ...] = ()
 
+    @property
+    def tail(self) -> float:
+        """Nanoseconds from the sums to the next register: with a pool, the clip is behind it."""
+        return CLIP_NS if self.clip and not self.pools else 0
+
     def __call__(self, x: Ints) -> Ints:
         """Return the results for vectors `x`, ``(vectors, inputs)``."""
         y: Ints = x @ self.matrix.T + self.bias >> self.shift
@@ -93,9 +98,8 @@ class Hardened(wiring.Component):
     def __init__(self, layers: Sequence[Layer], graphs: Sequence[Graph], x: Shape,
                  y: Shape) -> None:
         self.layers, self.graphs = layers, graphs
-        clips = [shape_of(*layer.clip) if layer.clip else None for layer in layers]
-        self.operators = [ConstantMatrix(graph, Family.ECP5, MHZ, CLIP_NS if clip else 0)
-                          for graph, clip in zip(graphs, clips, strict=True)]
+        self.operators = [ConstantMatrix(graph, Family.ECP5, MHZ, layer.tail)
+                          for graph, layer in zip(graphs, layers, strict=True)]
         self.outputs = len(layers[-1].pools) or len(layers[-1].matrix)
         super().__init__({"x": In(data.ArrayLayout(x, layers[0].matrix.shape[1])),
                           "y": Out(data.ArrayLayout(y, self.outputs))})
@@ -113,13 +117,13 @@ class Hardened(wiring.Component):
         values: list[Value] = stages.stage([self.x[k] for k in range(len(self.x))], "x")
         for k, (layer, operator) in enumerate(zip(self.layers, self.operators, strict=True)):
             values = list(operator.gates(stages, *values))
-            if layer.shift:
-                values = [v >> layer.shift for v in values]
+            values = [v >> layer.shift for v in values]
+            if layer.pools: # behind a register
+                values = stages.stage(values, f"layer_{k}")
             if layer.clip:
                 values = [clipped(stages, v, *layer.clip) for v in values]
-            values = stages.stage(values, f"layer_{k}")
-            if layer.pools:
-                values = _pool(stages, values, layer, k)
+            values = _pool(stages, values, layer, k) if layer.pools else stages.stage(
+                values, f"layer_{k}")
         m.d.comb += [self.y[k].eq(v) for k, v in enumerate(values)]
         return m
 
@@ -238,7 +242,8 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     graphs = []
     for layer, (lo, hi) in zip(case.layers, case.ranges(), strict=True):
         graphs.append(search(layer.matrix, layer.bias, [(lo, hi)] * layer.matrix.shape[1],
-                             Family.ECP5, mhz=MHZ, tail=CLIP_NS if layer.clip else 0,
+                             Family.ECP5, mhz=MHZ, tail=layer.tail,
+                             inverts=layer.clip is not None,
                              steps=options.steps, seconds=options.seconds / len(case.layers)))
     seconds = time.monotonic() - begin
     ends = np.array([graph.ranges[node] for graph in graphs[-1:] for node, _ in graph.outputs])

@@ -8,6 +8,7 @@ import numpy as np
 
 from bittern.gen.units.dense import DenseUnit
 from bittern.gen.units.factorised import FactorisedUnit
+from bittern.gen.units.hardened import HardenedUnit
 from bittern.gen.units.sparse import SparseUnit
 from bittern.gen.units.unit import Unit
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UNITS", "Unit", "check_format", "find_units"]
 
-UNITS: tuple[type[Unit], ...] = (DenseUnit, SparseUnit, FactorisedUnit)
+UNITS: tuple[type[Unit], ...] = (DenseUnit, SparseUnit, FactorisedUnit, HardenedUnit)
 
 
 def find_units(weights: Ints, *, absorbs: bool = False) -> dict[str, Unit]:

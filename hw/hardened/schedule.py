@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from random import Random
 from typing import TYPE_CHECKING
 
 from bittern.hw.family import Family
@@ -19,6 +20,8 @@ DELAYS = {Family.ICE40: (1.9, 0.20), Family.ECP5: (2.0, 0.035), Family.GOWIN: (1
 REGISTER = {Family.ICE40: 1.5, Family.ECP5: 1.2, Family.GOWIN: 0.9}
 """Nanoseconds from a clock edge into a register's output, and of its set-up."""
 SWEEPS = 20
+ANNEAL, HEAT = 200, 8.0
+"""Sweeps in which adders move at random, and how many bits worse they may become at first."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,13 @@ class Schedule:
                    for until, stage, shape in zip(self.until, at, self.graph.shapes, strict=True))
 
 
-def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0) -> Schedule:
+def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0, *,
+             anneal: int = ANNEAL) -> Schedule:
     """Return the shortest pipeline for a clock, with few bits of registers; none for 0 MHz.
 
     An adder slower than the clock has a stage of its own. What is done with the results before the
-    next register takes `tail` nanoseconds.
+    next register takes `tail` nanoseconds. In `anneal` sweeps adders move at random, more and more
+    only where that saves registers (simulated annealing).
     """
     count = len(graph.inputs)
     if not mhz or not graph.adds:
@@ -87,6 +92,9 @@ def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0) -> Sched
     stage[count:] = late[count:]
     widths = [shape.width for shape in graph.shapes]
     mover = _Mover(stage, last, operands, users, widths, ends, delays, budget, count, tail)
+    random = Random(0)
+    for k in range(anneal):
+        mover.wander(random, HEAT * (1 - k / anneal))
     for k in range(SWEEPS):
         if not mover.sweep(backwards=k % 2 == 1):
             break
@@ -154,6 +162,20 @@ class _Mover:
 
     def _fits(self, node: int) -> bool:
         return self._before(node, {}) + self._after(node, {}) <= self.budget + 1e-9
+
+    def wander(self, random: Random, heat: float) -> None:
+        """Move each adder a stage at random, if that costs few bits."""
+        for node in random.sample(range(self.count, len(self.stage)),
+                                  len(self.stage) - self.count):
+            home = self.stage[node]
+            at = home + random.choice((-1, 1))
+            if not (max((self.stage[n] for n in self.operands[node]), default=0) <= at
+                    <= min((self.stage[u] for u in self.users[node]), default=self.last)):
+                continue
+            before = self._cost(node)
+            self.stage[node] = at
+            if self._cost(node) - before > heat * random.expovariate(1) or not self._fits(node):
+                self.stage[node] = home
 
     def sweep(self, *, backwards: bool) -> int:
         """Move each adder to where registers are fewest; return how many bits that saves.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bittern.hw.ints import Ints
 
-__all__ = ["Affine", "Progress", "Space", "Style", "build", "search", "silent", "styles_for"]
+__all__ = ["Affine", "Progress", "Space", "Style", "build", "digits_of", "search", "silent", "styles_for"]
 
 Progress = Callable[[int, int], None]
 
@@ -585,8 +585,8 @@ def styles_for(space: Space) -> list[Style]:
 
 
 def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
-           mhz: float = 0, tail: float = 0, steps: int = 200, seconds: float = 60, seed: int = 0,
-           ff: float = FF, progress: Progress = silent) -> Graph:
+           mhz: float = 0, tail: float = 0, inverts: bool = False, steps: int = 200,
+           seconds: float = 60, seed: int = 0, ff: float = FF, progress: Progress = silent) -> Graph:
     """Return the smallest graph found for ``matrix @ x + bias``.
 
     There is a greedy run of each style, and the best one is improved step by step. The same
@@ -600,8 +600,9 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
     family : Family
         Whose adders are counted.
     mhz, tail : float
-        What a pipeline is for, as of :func:`schedule`; its registers count, too. Where there is a
-        `tail`, what follows takes inverted results for nothing.
+        What a pipeline is for, as of :func:`schedule`; its registers count, too.
+    inverts : bool
+        Whether what follows takes inverted results for nothing.
     steps : int
         How often the best one is changed, and kept if it is no worse.
     seconds : float
@@ -614,12 +615,13 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
     best: tuple[float, Graph, Style, Rows] | None = None
     for style in styles_for(Space(Affine.of(matrix, bias, inputs), family)):
         inverted: frozenset[int] = frozenset()
-        for _ in range(TURNS if tail else 1):
+        for _ in range(TURNS if inverts else 1):
             if best is not None and monotonic() > end:
                 break
             rows = first(Space(Affine.of(matrix, bias, inputs, inverted), family), style)
             graph = graph_of(rows.space, rows)
-            score = graph.lut4(family) + (ff * schedule(graph, family, mhz, tail).ff if mhz else 0)
+            score = graph.lut4(family) + (
+                ff * schedule(graph, family, mhz, tail, anneal=0).ff if mhz else 0)
             if best is None or score < best[0]:
                 best = score, graph, style, rows
             if not graph.negations:

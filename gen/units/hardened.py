@@ -1,0 +1,117 @@
+"""Unit whose weights are its wiring: a vector a cycle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from bittern.gen.cost import Cost
+from bittern.gen.ir import Fold
+from bittern.gen.timing import Steps
+from bittern.gen.units.unit import Unit, sentence
+from bittern.hw.credit import store_of
+from bittern.hw.family import Family
+from bittern.hw.hardened.matrix_vector import HardenedMatrixVectorUnit, delay_of
+from bittern.hw.hardened.schedule import Schedule, schedule
+from bittern.hw.hardened.search import digits_of, search
+
+if TYPE_CHECKING:
+    from amaranth import Shape
+
+    from bittern.hw.ints import Ints
+
+__all__ = ["EFFORT", "HardenedUnit"]
+
+EFFORT = 100
+"""Steps of the search, if no others are asked for."""
+SECONDS = 300
+"""Limit for the search of a layer."""
+MHZ = {Family.ICE40: 70, Family.ECP5: 150, Family.GOWIN: 100}
+"""Clock that registers are placed for."""
+KNOWN = 3000
+"""Digits of weights up to which a graph is made to know its price."""
+SHARED = 0.45
+"""Adders for each digit, where there are more."""
+
+
+@dataclass(frozen=True, eq=False)
+class HardenedUnit(Unit):
+    """Graph of adders, no weights stored; see :class:`HardenedMatrixVectorUnit`."""
+
+    weights: Ints
+    absorbs: bool = False
+    effort: int = EFFORT
+
+    name = "hardened"
+
+    @classmethod
+    def formats(cls) -> dict[str, str]:
+        return {cls.name: sentence(cls)}
+
+    @classmethod
+    def find(cls, weights: Ints, *, absorbs: bool = False, effort: int = EFFORT) -> list[Self]:
+        return [cls(weights, absorbs, effort)]
+
+    @property
+    def family(self) -> Family:
+        """Whose adders are counted."""
+        return Family.ECP5 if self.absorbs else Family.ICE40
+
+    @cached_property
+    def digits(self) -> int:
+        """How many signed digits of the weights are not 0."""
+        return int(digits_of(self.weights).sum())
+
+    @property
+    def bits(self) -> int:
+        return 0
+
+    @property
+    def how(self) -> str:
+        return f"{self.digits} digits as wiring"
+
+    def folds(self, x: Shape) -> list[Fold]:
+        outputs, inputs = self.weights.shape
+        return [Fold(outputs, inputs, self.name)] if self.weights.any() else []
+
+    def cycles(self, fold: Fold) -> int:
+        return 1
+
+    def plan(self, x: Shape, effort: int | None = None) -> Schedule:
+        """Return the adders, and the registers between them."""
+        return _plan(self, x.width, x.signed, self.effort if effort is None else effort)
+
+    def build(self, fold: Fold, bias: Ints, x: Shape, lo: int, hi: int
+              ) -> HardenedMatrixVectorUnit:
+        return HardenedMatrixVectorUnit(self.plan(x), bias, x=x, lo=lo, hi=hi)
+
+    def timing(self, fold: Fold, x: Shape) -> Steps:
+        delay = delay_of(self.plan(x))
+        return Steps((True,), (True,), delay, store=store_of(delay))
+
+    def cost(self, fold: Fold, x: Shape, acc_width: int) -> Cost:
+        outputs, inputs = self.weights.shape
+        if self.digits <= KNOWN:
+            plan = self.plan(x, 0)
+            lut4, inside, delay = plan.graph.lut4(self.family), plan.ff, delay_of(plan)
+        else: # adders are wider the more digits are in them
+            depth = int(digits_of(self.weights).sum(axis=1).max()).bit_length()
+            lut4 = round(SHARED * self.digits * (x.width + acc_width) / 2)
+            inside, delay = lut4 // 2, depth // 2 + 3
+        results = outputs * acc_width
+        ends = inputs * x.width + 2 * results
+        return Cost(lut4 + results + 20, inside + ends + 40, ((store_of(delay), results),),
+                    bare=inputs * x.width)
+
+
+@lru_cache(maxsize=1024)
+def _plan(unit: HardenedUnit, width: int, signed: bool, effort: int) -> Schedule:
+    lo, hi = (-(1 << width - 1), (1 << width - 1) - 1) if signed else (0, (1 << width) - 1)
+    outputs, inputs = unit.weights.shape
+    mhz = MHZ[unit.family]
+    graph = search(unit.weights, np.zeros(outputs, np.int64), [(lo, hi)] * inputs, unit.family,
+                   mhz=mhz, steps=effort, seconds=SECONDS)
+    return schedule(graph, unit.family, mhz)
