@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -16,7 +16,8 @@ from bittern.hw.credit import store_of
 from bittern.hw.family import Family
 from bittern.hw.hardened.matrix_vector import HardenedMatrixVectorUnit, delay_of
 from bittern.hw.hardened.schedule import Schedule, schedule
-from bittern.hw.hardened.search import digits_of, search
+from bittern.hw.hardened.search import Progress, digits_of, search, silent
+from bittern.hw.operators.product import bounds_of
 
 if TYPE_CHECKING:
     from amaranth import Shape
@@ -39,11 +40,26 @@ SHARED = 0.45
 
 @dataclass(frozen=True, eq=False)
 class HardenedUnit(Unit):
-    """Graph of adders, no weights stored; see :class:`HardenedMatrixVectorUnit`."""
+    """Weights as wiring: constants in a graph of adders; see :class:`HardenedMatrixVectorUnit`.
+
+    Parameters
+    ----------
+    weights : array ``(outputs, inputs)``
+    absorbs : bool
+        Whether it is for the ECP5; else for the iCE40 or Gowin.
+    effort : int
+        Steps in which the graph is made smaller.
+    """
 
     weights: Ints
     absorbs: bool = False
     effort: int = EFFORT
+
+    plans: dict[tuple[int, bool], Schedule] = field(init=False, repr=False,
+                                                          default_factory=dict)
+    """What was found, by width and sign of the inputs."""
+    prices: dict[tuple[int, bool], tuple[int, int, int]] = field(init=False, repr=False,
+                                                          default_factory=dict)
 
     name = "hardened"
 
@@ -52,8 +68,8 @@ class HardenedUnit(Unit):
         return {cls.name: sentence(cls)}
 
     @classmethod
-    def find(cls, weights: Ints, *, absorbs: bool = False, effort: int = EFFORT) -> list[Self]:
-        return [cls(weights, absorbs, effort)]
+    def find(cls, weights: Ints, *, absorbs: bool = False) -> list[Self]:
+        return [cls(weights, absorbs)] if weights.any() else []
 
     @property
     def family(self) -> Family:
@@ -75,14 +91,28 @@ class HardenedUnit(Unit):
 
     def folds(self, x: Shape) -> list[Fold]:
         outputs, inputs = self.weights.shape
-        return [Fold(outputs, inputs, self.name)] if self.weights.any() else []
+        return [Fold(outputs, inputs, self.name)]
 
     def cycles(self, fold: Fold) -> int:
         return 1
 
-    def plan(self, x: Shape, effort: int | None = None) -> Schedule:
-        """Return the adders, and the registers between them."""
-        return _plan(self, x.width, x.signed, self.effort if effort is None else effort)
+    def plan(self, x: Shape, *, progress: Progress = silent) -> Schedule:
+        """Return the adders, and the registers between them.
+
+        They are searched for once; an interruption from the keyboard ends that with the best so
+        far.
+        """
+        key = x.width, x.signed
+        if key not in self.plans:
+            self.plans[key] = self._search(x, self.effort, progress)
+        return self.plans[key]
+
+    def _search(self, x: Shape, effort: int, progress: Progress) -> Schedule:
+        outputs, inputs = self.weights.shape
+        mhz = MHZ[self.family]
+        graph = search(self.weights, np.zeros(outputs, np.int64), [bounds_of(x)] * inputs,
+                       self.family, mhz=mhz, steps=effort, seconds=SECONDS, progress=progress)
+        return schedule(graph, self.family, mhz)
 
     def build(self, fold: Fold, bias: Ints, x: Shape, lo: int, hi: int
               ) -> HardenedMatrixVectorUnit:
@@ -92,11 +122,18 @@ class HardenedUnit(Unit):
         delay = delay_of(self.plan(x))
         return Steps((True,), (True,), delay, store=store_of(delay))
 
+    def _rough(self, x: Shape) -> tuple[int, int, int]:
+        """Return LUTs, flip-flops and delay of a graph that is not improved."""
+        key = x.width, x.signed
+        if key not in self.prices:
+            plan = self._search(x, 0, silent)
+            self.prices[key] = plan.graph.lut4(self.family), plan.ff, delay_of(plan)
+        return self.prices[key]
+
     def cost(self, fold: Fold, x: Shape, acc_width: int) -> Cost:
         outputs, inputs = self.weights.shape
         if self.digits <= KNOWN:
-            plan = self.plan(x, 0)
-            lut4, inside, delay = plan.graph.lut4(self.family), plan.ff, delay_of(plan)
+            lut4, inside, delay = self._rough(x)
         else: # adders are wider the more digits are in them
             depth = int(digits_of(self.weights).sum(axis=1).max()).bit_length()
             lut4 = round(SHARED * self.digits * (x.width + acc_width) / 2)
@@ -106,12 +143,3 @@ class HardenedUnit(Unit):
         return Cost(lut4 + results + 20, inside + ends + 40, ((store_of(delay), results),),
                     bare=inputs * x.width)
 
-
-@lru_cache(maxsize=1024)
-def _plan(unit: HardenedUnit, width: int, signed: bool, effort: int) -> Schedule:
-    lo, hi = (-(1 << width - 1), (1 << width - 1) - 1) if signed else (0, (1 << width) - 1)
-    outputs, inputs = unit.weights.shape
-    mhz = MHZ[unit.family]
-    graph = search(unit.weights, np.zeros(outputs, np.int64), [(lo, hi)] * inputs, unit.family,
-                   mhz=mhz, steps=effort, seconds=SECONDS)
-    return schedule(graph, unit.family, mhz)

@@ -665,6 +665,8 @@ def improve(space: Space, chosen: Style, rows: dict[int, Sequence[Term]], *, ste
             state.share()
             state.tidy()
             sites = bill.total(state)
+            if step % 16 == 0:
+                progress(step, least)
             if (chosen.depth and state.deepest > deepest) or \
                     sites > now + random.expovariate(1) * HEAT * (1 - step / steps):
                 state = Rows(space, chosen, current)
@@ -672,7 +674,6 @@ def improve(space: Space, chosen: Style, rows: dict[int, Sequence[Term]], *, ste
             now, current = sites, state.rows()
             if sites < least:
                 best, least = current, sites
-                progress(step, least)
     except KeyboardInterrupt:
         raise Interrupted(best) from None
     return best
