@@ -235,7 +235,29 @@ def _too_large(plan: Plan, target: Target) -> str:
     return (f"about {needs:,} LUTs, {blocks} blocks of memory and {dsp} multipliers are needed for "
             f"a frame every {plan.steps:,} cycles; {target.name} has {target.lut4:,} (of which "
             f"{FULL:.0%} can be routed well), {target.bram} and {target.dsp}: ask for fewer frames "
-            "a second, or take a larger board")
+            f"a second, or take a larger board{_instead(plan, target)}")
+
+
+def _instead(plan: Plan, target: Target) -> str:
+    """Say what the largest layer in a format that was asked for is, and could be."""
+    def sites(layer: Weighted, node: Node) -> int:
+        xs = [plan.types[i] for i in node.inputs]
+        slowest: dict[str, Fold] = {}
+        for fold in layer.folds(*xs):
+            rival = slowest.setdefault(fold.format, fold)
+            if layer.cycles(fold, *xs) > layer.cycles(rival, *xs):
+                slowest[fold.format] = fold
+        return min(layer.cost(fold, *xs).sites(target) for fold in slowest.values())
+
+    asked = [(sites(node.layer, node), node) for node in plan.graph.nodes
+             if isinstance(node.layer, Weighted) and node.layer.only]
+    if not asked:
+        return ""
+    most, node = max(asked, key=lambda found: found[0])
+    assert isinstance(node.layer, Weighted)
+    least = sites(node.layer.with_fields(only=""), node)
+    return (f". Layer {node.name!r} takes {most:,} LUTs as {node.layer.only}, and from {least:,} "
+            "on in other formats" if least < most else "")
 
 
 @dataclass(frozen=True)

@@ -120,6 +120,12 @@ class Graph:
         return tuple(shape_of(*ends) for ends in self.ranges)
 
     @cached_property
+    def widths(self) -> tuple[int, ...]:
+        """The bits of each node that a register holds: none of a constant."""
+        return tuple(shape.width if lo < hi else 0
+                     for shape, (lo, hi) in zip(self.shapes, self.ranges, strict=True))
+
+    @cached_property
     def depths(self) -> tuple[int, ...]:
         """The most adders on the way to each node."""
         depths = [0] * len(self.inputs)

@@ -48,8 +48,8 @@ class Schedule:
     def ff(self) -> int:
         """Bits of the registers between the stages."""
         at = (0,) * len(self.graph.inputs) + self.stages
-        return sum((until - stage) * shape.width
-                   for until, stage, shape in zip(self.until, at, self.graph.shapes, strict=True))
+        return sum((until - stage) * width
+                   for until, stage, width in zip(self.until, at, self.graph.widths, strict=True))
 
 
 def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0, *,
@@ -60,55 +60,20 @@ def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0, *,
     next register takes `tail` nanoseconds. In `anneal` sweeps adders move at random, more and more
     only where that saves registers (simulated annealing).
     """
-    count = len(graph.inputs)
     if not mhz or not graph.adds:
         return Schedule(graph, (0,) * len(graph.adds), 0)
-    budget = 1000 / mhz - REGISTER[family]
     base, per_bit = DELAYS[family]
+    budget = 1000 / mhz - REGISTER[family]
     bits = [graph.chain(k) for k in range(len(graph.adds))]
-    delays = [0.0] * count + [min(base + per_bit * n, budget) if n else 0.0 for n in bits]
-    operands: list[list[int]] = [[] for _ in range(count)]
-    operands += [[n for n in {add.a, add.b} if n != ZERO] for add in graph.adds]
-    users: list[list[int]] = [[] for _ in operands]
-    for node, nodes in enumerate(operands):
-        for n in nodes:
-            users[n].append(node)
-
-    stage, arrival = [0] * len(operands), [0.0] * len(operands)
-    for node in range(count, len(operands)):
-        stage[node], arrival[node] = _place(node, operands, stage, arrival, delays, budget)
-    ends = {node for node, _ in graph.outputs}
-    last = max((stage[n] + (arrival[n] + tail > budget) for n in ends if n != ZERO), default=0)
-    # as late as may be, from the end on; then back and forth while that saves registers
-    late, left = [last] * len(operands), [0.0] * len(operands)
-    for node in reversed(range(count, len(operands))):
-        at = min((late[u] for u in users[node]), default=last)
-        after = max((left[u] for u in users[node] if late[u] == at), default=0.0)
-        if node in ends and at == last:
-            after = max(after, tail)
-        if after + delays[node] > budget + 1e-9:
-            at, after = at - 1, 0.0
-        late[node], left[node] = at, after + delays[node]
-    stage[count:] = late[count:]
-    widths = [shape.width for shape in graph.shapes]
-    mover = _Mover(stage, last, operands, users, widths, ends, delays, budget, count, tail)
+    mover = _Mover(graph, [min(base + per_bit * n, budget) if n else 0.0 for n in bits],
+                   budget, tail)
     random = Random(0)
     for k in range(anneal):
         mover.wander(random, HEAT * (1 - k / anneal))
     for k in range(SWEEPS):
         if not mover.sweep(backwards=k % 2 == 1):
             break
-    return Schedule(graph, tuple(mover.stage[count:]), last)
-
-
-def _place(node: int, operands: list[list[int]], stage: list[int], arrival: list[float],
-           delays: list[float], budget: float) -> tuple[int, float]:
-    """Return the earliest stage of a node, and when it is done in it."""
-    at = max((stage[n] for n in operands[node]), default=0)
-    begin = max((arrival[n] for n in operands[node] if stage[n] == at), default=0.0)
-    if begin + delays[node] > budget + 1e-9:
-        at, begin = at + 1, 0.0
-    return at, begin + delays[node]
+    return Schedule(graph, tuple(mover.stage[len(graph.inputs):]), mover.last)
 
 
 def _until(graph: Graph, stages: tuple[int, ...], last: int) -> list[int]:
@@ -124,14 +89,45 @@ def _until(graph: Graph, stages: tuple[int, ...], last: int) -> list[int]:
 
 
 class _Mover:
-    """Moves adders between stages one at a time."""
+    """Adders in their stages, as late as may be at first, and moved one at a time then."""
 
-    def __init__(self, stage: list[int], last: int, operands: list[list[int]],
-                 users: list[list[int]], widths: list[int], ends: set[int], delays: list[float],
-                 budget: float, count: int, tail: float) -> None:
-        self.stage, self.last, self.operands, self.users = stage, last, operands, users
-        self.widths, self.ends, self.delays, self.budget = widths, ends, delays, budget
-        self.count, self.tail = count, tail
+    def __init__(self, graph: Graph, delays: list[float], budget: float, tail: float) -> None:
+        count = len(graph.inputs)
+        self.widths, self.budget, self.tail = graph.widths, budget + 1e-9, tail
+        self.delays = [0.0] * count + delays
+        self.ends = {node for node, _ in graph.outputs if node != ZERO}
+        self.operands: list[list[int]] = [[] for _ in range(count)]
+        self.operands += [[n for n in {add.a, add.b} if n != ZERO] for add in graph.adds]
+        self.users: list[list[int]] = [[] for _ in self.operands]
+        for node, nodes in enumerate(self.operands):
+            for n in nodes:
+                self.users[n].append(node)
+        self.adders = range(count, len(self.operands))
+        self.last = self._shortest()
+        self.stage = self._latest()
+
+    def _shortest(self) -> int:
+        """Return the last stage if each adder is as early as may be."""
+        stage, done = [0] * len(self.operands), [0.0] * len(self.operands)
+        for node in self.adders:
+            at = max(stage[n] for n in self.operands[node])
+            begin = max((done[n] for n in self.operands[node] if stage[n] == at), default=0.0)
+            if begin + self.delays[node] > self.budget:
+                at, begin = at + 1, 0.0
+            stage[node], done[node] = at, begin + self.delays[node]
+        return max((stage[n] + (done[n] + self.tail > self.budget) for n in self.ends), default=0)
+
+    def _latest(self) -> list[int]:
+        stage, left = [0] * len(self.operands), [0.0] * len(self.operands)
+        for node in reversed(self.adders):
+            at = min((stage[u] for u in self.users[node]), default=self.last)
+            after = max((left[u] for u in self.users[node] if stage[u] == at), default=0.0)
+            if node in self.ends and at == self.last:
+                after = max(after, self.tail)
+            if after + self.delays[node] > self.budget:
+                at, after = at - 1, 0.0
+            stage[node], left[node] = at, after + self.delays[node]
+        return stage
 
     def _span(self, node: int) -> int:
         until = max((self.stage[u] for u in self.users[node]), default=self.stage[node])
@@ -143,12 +139,9 @@ class _Mover:
     def _before(self, node: int, seen: dict[int, float]) -> float:
         """Return when a node is done within its stage."""
         if node not in seen:
-            if node < self.count:
-                seen[node] = 0.0
-            else:
-                seen[node] = self.delays[node] + max(
-                    (self._before(n, seen) for n in self.operands[node]
-                     if self.stage[n] == self.stage[node]), default=0.0)
+            seen[node] = self.delays[node] + max(
+                (self._before(n, seen) for n in self.operands[node]
+                 if self.stage[n] == self.stage[node]), default=0.0)
         return seen[node]
 
     def _after(self, node: int, seen: dict[int, float]) -> float:
@@ -161,12 +154,11 @@ class _Mover:
         return seen[node]
 
     def _fits(self, node: int) -> bool:
-        return self._before(node, {}) + self._after(node, {}) <= self.budget + 1e-9
+        return self._before(node, {}) + self._after(node, {}) <= self.budget
 
     def wander(self, random: Random, heat: float) -> None:
         """Move each adder a stage at random, if that costs few bits."""
-        for node in random.sample(range(self.count, len(self.stage)),
-                                  len(self.stage) - self.count):
+        for node in random.sample(self.adders, len(self.adders)):
             home = self.stage[node]
             at = home + random.choice((-1, 1))
             if not (max((self.stage[n] for n in self.operands[node]), default=0) <= at
@@ -183,8 +175,7 @@ class _Mover:
         Forwards ties go to the earlier stage, backwards to the later one.
         """
         saved = 0
-        nodes = range(self.count, len(self.stage))
-        for node in reversed(nodes) if backwards else nodes:
+        for node in reversed(self.adders) if backwards else self.adders:
             home = self.stage[node]
             earliest = max((self.stage[n] for n in self.operands[node]), default=0)
             latest = min((self.stage[u] for u in self.users[node]), default=self.last)

@@ -1,9 +1,11 @@
 """Search for graphs of few adder bits that multiply by a constant matrix.
 
 A matrix is a set of rows, each a sum of terms: nodes, shifted, with a sign. A pair of terms that
-many rows have becomes a node of its own, those first that save the most (R. I. Hartley, "Subexpression
-sharing in filters using canonic signed digit multipliers", 1996); then nodes are dissolved and found
-anew, again and again, and what is not worse is kept.
+many rows have becomes a node of its own, those first that save the most (R. I. Hartley,
+"Subexpression sharing in filters using canonic signed digit multipliers", 1996; a row may begin
+with another one, by a minimum spanning tree of their differences, as in da4ml, C. Sun et al.,
+arXiv:2507.04535). Then nodes are dissolved and found anew, again and again, and what is not worse
+is kept.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
     from bittern.hw.ints import Ints
 
-__all__ = ["Affine", "Progress", "Space", "Style", "build", "digits_of", "search", "silent", "styles_for"]
+__all__ = ["Affine", "Progress", "Space", "Style", "build", "digits_of", "search", "signed_digits",
+           "silent", "styles_for"]
 
 Progress = Callable[[int, int], None]
 
@@ -539,7 +542,8 @@ def first(space: Space, style: Style) -> Rows:
 def start(space: Space, style: Style) -> dict[int, Sequence[Term]]:
     """Return each result as signed digits of inputs, or of a difference from another result."""
     nodes = sorted(space.fixed)
-    matrix = np.array([space.forms[node] for node in nodes]).reshape(len(nodes), len(space.inputs))
+    forms = [space.forms[node] for node in nodes]
+    matrix = np.array(forms, np.int64).reshape(len(nodes), len(space.inputs))
     parents = spanning_tree(matrix) if style.trees else [None] * len(nodes)
     rows: dict[int, Sequence[Term]] = {}
     for node, form, parent in zip(nodes, matrix, parents, strict=True):
@@ -586,7 +590,8 @@ def styles_for(space: Space) -> list[Style]:
 
 def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
            mhz: float = 0, tail: float = 0, inverts: bool = False, steps: int = 200,
-           seconds: float = 60, seed: int = 0, ff: float = FF, progress: Progress = silent) -> Graph:
+           seconds: float = 60, seed: int = 0, ff: float = FF,
+           progress: Progress = silent) -> Graph:
     """Return the smallest graph found for ``matrix @ x + bias``.
 
     There is a greedy run of each style, and the best one is improved step by step. The same
@@ -748,7 +753,7 @@ class _Words:
         return self.make(Add(a, b, high - low, sign != other)), low, sign
 
     def turned(self, term: Term) -> Term:
-        """Return a negative term as a positive one, if its last adder can subtract the other way."""
+        """Return a negative term as a positive one, if its last adder can subtract otherwise."""
         node, shift, sign = term
         add = list(self.nodes)[node - len(self.inputs)] if node >= len(self.inputs) else None
         if sign > 0 or add is None or not add.minus:

@@ -97,7 +97,7 @@ class ConstantMatrix(Operator):
     def examples(cls) -> list[Self]:
         rng = np.random.default_rng(0)
 
-        def example(values: Sequence[int], shape: tuple[int, int], x: Shape, mhz: float = 0,
+        def example(values: Sequence[int], shape: tuple[int, int], x: Shape, *, mhz: float = 0,
                     style: Style | None = None, inverted: frozenset[int] = frozenset()
                     ) -> Self:
             matrix = rng.choice(values, shape)
@@ -109,8 +109,9 @@ class ConstantMatrix(Operator):
                 example([-1, 1], (6, 9), unsigned(1), style=Style(trees=True)),
                 example([-1, 0, 1], (5, 6), signed(3)),
                 example([-1, 0, 1], (4, 4), unsigned(3), inverted=frozenset({0, 2})),
-                example(range(-8, 8), (4, 5), signed(4), 150, Style(depth=4)),
-                example(range(-128, 128), (3, 4), unsigned(4), 300)]
+                example(range(-8, 8), (4, 5), signed(4), mhz=150,
+                        style=Style(depth=4)),
+                example(range(-128, 128), (3, 4), unsigned(4), mhz=300)]
 
 
 def lay(plan: Schedule, stages: Stages, operands: Sequence[Value]) -> list[Value]:
@@ -128,7 +129,11 @@ def lay(plan: Schedule, stages: Stages, operands: Sequence[Value]) -> list[Value
         add = graph.adds[k]
         a, b = (Const(0, 1) if n == ZERO else constants[n] if n in constants else values[n]
                 for n in (add.a, add.b))
-        values[count + k] = _adder(stages, a, b, graph, k)
+        lo, hi = graph.ranges[count + k]
+        if lo == hi:
+            constants[count + k] = Const(lo, graph.shapes[count + k])
+        else:
+            values[count + k] = _adder(stages, a, b, graph, k)
     while at < plan.last:
         values, at = _wait(values, plan, stages, at)
     values |= constants
@@ -161,10 +166,8 @@ def _adder(stages: Stages, a: Value, b: Value, graph: Graph, k: int) -> Value:
     shape = graph.shapes[len(graph.inputs) + k]
     bits, passes = graph.chain(k), add.passes
     lower, upper = (b, a) if add.shift < 0 else (a, b)
-    if len(set(graph.ranges[len(graph.inputs) + k])) == 1:
-        total: Value = Const(graph.ranges[len(graph.inputs) + k][0], shape)
-    elif not bits:
-        total = Cat(lower, Const(0, passes - len(lower)), upper)[:shape.width]
+    if not bits:
+        total: Value = Cat(lower, Const(0, passes - len(lower)), upper)[:shape.width]
     else:
         above = lower >> passes
         upper = _shift(upper, abs(add.shift) - passes)

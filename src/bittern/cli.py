@@ -200,7 +200,8 @@ def _outputs(network: Any, y: Any, frames: Any, output: Path | None, *, as_float
 @target
 @common
 def generate(*, model: Path, output: Path, board: str | None, fps: float | None,
-             clock: float | None, formats: dict[str, str], effort: int | None, as_json: bool) -> None:
+             clock: float | None, formats: dict[str, str], effort: int | None,
+             as_json: bool) -> None:
     """Write Verilog, a manifest and a testbench that anyone can run."""
     from bittern import jobs
 
