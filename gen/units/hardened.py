@@ -22,6 +22,7 @@ from bittern.hw.operators.product import bounds_of
 if TYPE_CHECKING:
     from amaranth import Shape
 
+    from bittern.hw.hardened.graph import Graph
     from bittern.hw.ints import Ints
 
 __all__ = ["EFFORT", "HardenedUnit"]
@@ -32,7 +33,7 @@ SECONDS = 300
 """Limit for the search of a layer."""
 MHZ = {Family.ICE40: 70, Family.ECP5: 150, Family.GOWIN: 100}
 """Clock that registers are placed for."""
-KNOWN = 3000
+KNOWN = 1500
 """Digits of weights up to which a graph is made to know its price."""
 SHARED = 0.45
 """Adders for each digit, where there are more."""
@@ -104,15 +105,15 @@ class HardenedUnit(Unit):
         """
         key = x.width, x.signed
         if key not in self.plans:
-            self.plans[key] = self._search(x, self.effort, progress)
+            graph = self._search(x, self.effort, progress)
+            self.plans[key] = schedule(graph, self.family, MHZ[self.family])
         return self.plans[key]
 
-    def _search(self, x: Shape, effort: int, progress: Progress) -> Schedule:
+    def _search(self, x: Shape, effort: int, progress: Progress = silent) -> Graph:
         outputs, inputs = self.weights.shape
-        mhz = MHZ[self.family]
-        graph = search(self.weights, np.zeros(outputs, np.int64), [bounds_of(x)] * inputs,
-                       self.family, mhz=mhz, steps=effort, seconds=SECONDS, progress=progress)
-        return schedule(graph, self.family, mhz)
+        return search(self.weights, np.zeros(outputs, np.int64), [bounds_of(x)] * inputs,
+                      self.family, mhz=MHZ[self.family], steps=effort, seconds=SECONDS,
+                      progress=progress)
 
     def build(self, fold: Fold, bias: Ints, x: Shape, lo: int, hi: int
               ) -> HardenedMatrixVectorUnit:
@@ -126,7 +127,7 @@ class HardenedUnit(Unit):
         """Return LUTs, flip-flops and delay of a graph that is not improved."""
         key = x.width, x.signed
         if key not in self.prices:
-            plan = self._search(x, 0, silent)
+            plan = schedule(self._search(x, 0), self.family, MHZ[self.family], anneal=0)
             self.prices[key] = plan.graph.lut4(self.family), plan.ff, delay_of(plan)
         return self.prices[key]
 
