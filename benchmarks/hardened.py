@@ -23,7 +23,7 @@ import numpy as np
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from common import load, save, say, shared, versions
+from common import ROOT, load, save, say, shared, versions
 
 from bittern.boards.board import Device, Resources
 from bittern.boards.measure import count_all, measure
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bittern.hw.hardened.graph import Graph
     from bittern.hw.ints import Ints
 
+PAGE = ROOT / "docs" / "hardened.md"
 MHZ = 150
 ECP5_85F = Device(title="ECP5 85F", family=Family.ECP5, device="85k", package="CABGA381",
                   speed="6", resources=Resources(lut4=83640, ff=83640, dsp=156, bram=208,
@@ -54,6 +55,28 @@ CLIP_NS = 2.3
 """Of a clip to few bits: two levels of LUTs."""
 # The smallest of any generator that was measured, in 4-input LUTs; MHz and FF of the smallest
 # pipelined one.
+TEXT = """\
+# Weights as wiring, measured
+
+<!-- Made by benchmarks/hardened.py of benchmarks/results/hardened.json. -->
+
+By `python benchmarks/hardened.py`, on an ECP5 85F ({tools}): each case by itself, a vector a cycle,
+with registers at its inputs, between adders for 150 MHz, and at its outputs; these count. LUT4 are
+sites of 4-input LUTs in the netlist, two for each carry cell. No multipliers, no memory. *MHz* and
+*ns* are of one placement, routed by router1; a case without was only counted. *Exact*: Verilator
+gave what the case says for each of its 64 vectors, and in as many cycles as expected.
+
+`mv16` are 16x16 matrices of 4 and 8 bits times int8, `tern64` and `bin64` 64x64 ones of -1, 0, 1 and
+of -1, 1 times bits (`a1`) or int8 (`a8`); `jet` is the whole 16-64-32-32-5 network of 6 bits with its
+activations, `cnn_digits` a 3x3 convolution of 8 channels on 8x8 pixels, a pool and a dense layer,
+all of it unrolled.
+
+{rows}
+
+Geometric mean of the ratios: {mean:.2f}. The others are the smallest result of da4ml, alkaid,
+twn-generator, NNgen, FINN's RTL and plain Verilog that the same flow gave, combinational ones
+included; their FF and MHz are those of the smallest pipelined one.
+"""
 PEERS = {
     "mv16_w4a8": ("da4ml 0.6.0", 2436, 1661, 140.9),
     "mv16_w8a8": ("da4ml 0.6.0", 4686, 3011, 129.8),
@@ -281,6 +304,27 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     return found | best
 
 
+def page(cases: dict[str, dict[str, Any]], found: dict[str, str]) -> str:
+    """Return the page of the results."""
+    lines = []
+    for name, (peer, lut4, ff, mhz) in PEERS.items():
+        if name in cases:
+            c = cases[name]
+            lines.append([
+                name, f"{c['lut4']:,}", f"{lut4:,} ({peer})", f"{c['lut4'] / lut4:.2f}",
+                f"{c['ff']:,}", f"{ff:,}", c.get("mhz", ""), mhz or "", c["latency_cycles"],
+                c.get("latency_ns", ""), f"{c['estimate_lut4']:,}", c["adders"],
+                "yes" if c["correct"] else "no"])
+    ratios = [cases[n]["lut4"] / lut4 for n, (_, lut4, _, _) in PEERS.items() if n in cases]
+    mean = np.exp(np.mean(np.log(ratios)))
+    head = ("case", "LUT4", "best of others", "ratio", "FF", "FF of others", "MHz", "MHz of others",
+            "latency, cycles", "ns", "LUT4 expected", "adders", "exact")
+    rows = "\n".join("| " + " | ".join(map(str, line)) + " |"
+                     for line in (head, ["---"] * len(head), *lines))
+    tools = ", ".join(f"{tool} {version}" for tool, version in found.items())
+    return TEXT.format(rows=rows, mean=mean, tools=tools)
+
+
 def main() -> int:
     """Run the cases."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -303,6 +347,7 @@ def main() -> int:
         found = run(name, path, options)
         wrong |= not found["correct"]
     table = load("hardened").get("cases", {})
+    PAGE.write_text(page(table, load("hardened").get("versions", {})))
     ratios = [table[n]["lut4"] / lut4 for n, (_, lut4, _, _) in PEERS.items() if n in table]
     for name, (peer, lut4, ff, mhz) in PEERS.items():
         if name in table:
