@@ -93,7 +93,8 @@ def signed_digits(c: int) -> list[tuple[int, int]]:
 def digits_of(values: Ints) -> Ints:
     """Return how many signed digits of each integer are not 0."""
     magnitudes = np.abs(values)
-    return np.bitwise_count(magnitudes ^ 3 * magnitudes).astype(np.int64)
+    digits: Ints = np.bitwise_count(magnitudes ^ 3 * magnitudes).astype(np.int64)
+    return digits
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,18 +227,11 @@ class Rows:
 
     def settle(self) -> None:
         """Find how deep each node is, if each is a balanced tree of its terms."""
-        count = len(self.space.inputs)
-        self.depths = dict.fromkeys(range(count), 0)
-
-        def depth(node: int) -> int:
-            if node not in self.depths:
-                load = sum(len(signs) << depth(n) for n, signs in self.terms[node].items())
-                self.loads[node] = load
-                self.depths[node] = max(load - 1, 0).bit_length()
-            return self.depths[node]
-
-        for node in self.terms:
-            depth(node)
+        self.depths = dict.fromkeys(range(len(self.space.inputs)), 0)
+        for node in self.order():
+            load = sum(len(signs) << self.depths[n] for n, signs in self.terms[node].items())
+            self.loads[node] = load
+            self.depths[node] = max(load - 1, 0).bit_length()
         most = max(self.depths.values(), default=0)
         # what others are made of gets no deeper, or these would
         most_of = {node: self.depths[node] if self.users.get(node) else
@@ -245,6 +239,24 @@ class Rows:
         self.limits = {node: 1 << depth if self.style.depth else FREE
                        for node, depth in most_of.items()}
         self.deepest = most
+
+    def order(self) -> list[int]:
+        """Return the nodes that are made, each behind those that it is made of."""
+        order: list[int] = []
+        seen: set[int] = set()
+        for root in self.terms:
+            stack = [root]
+            while stack:
+                node = stack[-1]
+                waits = [n for n in self.terms[node] if n in self.terms and n not in seen]
+                if waits:
+                    stack += waits
+                    continue
+                stack.pop()
+                if node not in seen:
+                    seen.add(node)
+                    order.append(node)
+        return order
 
     def put(self, row: int, node: int, shift: int, sign: int) -> None:
         """Add a term to a row: two equal ones are one of the next shift, opposite ones none."""
@@ -573,10 +585,11 @@ def spanning_tree(matrix: Ints) -> list[tuple[int, int] | None]:
         left.remove(row)
         parents[row] = best[row][1]
         for sign in (1, -1):
-            digits = digits_of(matrix - sign * matrix[row]).sum(axis=1) + 1
-            for other in left:
-                if digits[other] < best[other][0]:
-                    best[other] = int(digits[other]), (row, sign)
+            others = sorted(left)
+            digits = digits_of(matrix[others] - sign * matrix[row]).sum(axis=1) + 1
+            for other, n in zip(others, digits.tolist(), strict=True):
+                if n < best[other][0]:
+                    best[other] = n, (row, sign)
     return parents
 
 
@@ -789,28 +802,25 @@ def graph_of(space: Space, rows: Rows) -> Graph:
     done: dict[int, Term] = {k: (k, 0, 1) for k in range(len(space.inputs))}
     done[ZERO] = ZERO, 0, 1
 
-    def resolve(node: int) -> Term:
-        if node not in done:
-            terms = rows.row(node)
-            parts = []
-            for inner, shift, sign in terms:
-                base, more, its = resolve(inner)
-                parts.append((base, shift + more, sign * its))
-            # the words as they are, of which some are negative
-            inside = [(low, part[2], lo, hi, k) for part, (low, _, lo, hi, k) in zip(
-                parts, bill.words(terms), strict=True)]
-            _, steps = plan_tree(inside, [rows.depths[n] for n, _, _ in terms],
-                                 space.pair, rows.limits[node].bit_length() - 1
-                                 if rows.style.depth else 0,
-                                 positive=node in space.positive)
-            for k, (i, j) in enumerate(steps, 1):
-                last = k == len(steps) and node in space.positive
-                parts.append(words.join(parts[i], parts[j], positive=last))
-            done[node] = parts[-1]
-        return done[node]
-
+    for node in rows.order():
+        terms = rows.row(node)
+        parts = []
+        for inner, shift, sign in terms:
+            base, more, its = done[inner]
+            parts.append((base, shift + more, sign * its))
+        # the words as they are, of which some are negative
+        inside = [(low, part[2], lo, hi, k) for part, (low, _, lo, hi, k) in zip(
+            parts, bill.words(terms), strict=True)]
+        _, steps = plan_tree(inside, [rows.depths[n] for n, _, _ in terms],
+                             space.pair, rows.limits[node].bit_length() - 1
+                             if rows.style.depth else 0,
+                             positive=node in space.positive)
+        for k, (i, j) in enumerate(steps, 1):
+            last = k == len(steps) and node in space.positive
+            parts.append(words.join(parts[i], parts[j], positive=last))
+        done[node] = parts[-1]
     results = []
     for node, shift, sign in space.results:
-        base, more, its = resolve(node)
+        base, more, its = done[node]
         results.append((base, shift + more, sign * its))
     return words.graph(results)

@@ -97,21 +97,18 @@ class ConstantMatrix(Operator):
     def examples(cls) -> list[Self]:
         rng = np.random.default_rng(0)
 
-        def example(values: Sequence[int], shape: tuple[int, int], x: Shape, *, mhz: float = 0,
-                    style: Style | None = None, inverted: frozenset[int] = frozenset()
-                    ) -> Self:
-            matrix = rng.choice(values, shape)
-            family, bias = Family.ECP5, rng.integers(-9, 10, shape[0]) * (shape[1] != 1)
-            return cls(build(Affine.of(matrix, bias, [bounds_of(x)] * shape[1], inverted),
-                             family, style or Style()), family, mhz)
+        def graph(values: Sequence[int], shape: tuple[int, int], x: Shape,
+                  style: Style | None = None, *, inverted: frozenset[int] = frozenset()) -> Graph:
+            bias = rng.integers(-9, 10, shape[0]) * (shape[1] != 1)
+            wanted = Affine.of(rng.choice(values, shape), bias, [bounds_of(x)] * shape[1], inverted)
+            return build(wanted, Family.ECP5, style or Style())
 
-        return [example([0], (2, 2), signed(3)), example([-4], (1, 1), signed(3)),
-                example([-1, 1], (6, 9), unsigned(1), style=Style(trees=True)),
-                example([-1, 0, 1], (5, 6), signed(3)),
-                example([-1, 0, 1], (4, 4), unsigned(3), inverted=frozenset({0, 2})),
-                example(range(-8, 8), (4, 5), signed(4), mhz=150,
-                        style=Style(depth=4)),
-                example(range(-128, 128), (3, 4), unsigned(4), mhz=300)]
+        return [cls(graph([0], (2, 2), signed(3))), cls(graph([-4], (1, 1), signed(3))),
+                cls(graph([-1, 1], (6, 9), unsigned(1), Style(trees=True))),
+                cls(graph([-1, 0, 1], (5, 6), signed(3))),
+                cls(graph([-1, 0, 1], (4, 4), unsigned(3), inverted=frozenset({0, 2}))),
+                cls(graph(range(-8, 8), (4, 5), signed(4), Style(depth=4)), mhz=150),
+                cls(graph(range(-128, 128), (3, 4), unsigned(4)), mhz=300)]
 
 
 def lay(plan: Schedule, stages: Stages, operands: Sequence[Value]) -> list[Value]:
