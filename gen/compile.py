@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bittern.gen.ir import Tensor, compile_graph
+from bittern.gen.layers.dense import Dense
 from bittern.gen.layers.multiply import Multiply
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.passes import PIPELINE
 from bittern.gen.search import make_plan
+from bittern.gen.units import EFFORT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +31,7 @@ FRAMES = 64
 
 
 def compile_network(network: Network, target: Target, fps: float | None = None,
-                    formats: Mapping[str, str] | None = None) -> Plan:
+                    formats: Mapping[str, str] | None = None, effort: int = EFFORT) -> Plan:
     """Return the plan of `network` on `target`.
 
     Parameters
@@ -38,21 +40,26 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
         As in :func:`~bittern.gen.plan.make_plan`.
     formats : mapping
         Names of layers, and of the formats to store their weights in: else what suits best.
+        ``*`` stands for all layers whose weights the format holds.
+    effort : int
+        Steps of the search for the adders of a layer whose weights are wiring.
 
     Raises
     ------
     ValueError
         If the target is too small, `fps` out of reach, or a format does not hold the weights.
     """
-    graph = specialize(with_formats(optimize(network.graph), formats or {}), target)
+    graph = specialize(with_formats(optimize(network.graph), formats or {}), target, effort)
     return make_plan(graph, target, fps)
 
 
-def specialize(graph: Graph, target: Target) -> Graph:
+def specialize(graph: Graph, target: Target, effort: int = EFFORT) -> Graph:
     """Return `graph` with layers that make use of what the device of `target` can do."""
     def specialized(layer: Layer) -> Layer:
         if isinstance(layer, Multiply):
             return replace(layer, absorbs=target.absorbs)
+        if isinstance(layer, Dense):
+            return replace(layer, absorbs=target.absorbs, effort=effort)
         return (layer.with_fields(absorbs=target.absorbs) if isinstance(layer, Weighted)
                 else layer)
 
@@ -63,6 +70,13 @@ def specialize(graph: Graph, target: Target) -> Graph:
 def with_formats(graph: Graph, formats: Mapping[str, str]) -> Graph:
     """Return `graph` with the weights of layers in given formats."""
     weighted = {node.name: node.layer for node in graph.nodes if isinstance(node.layer, Weighted)}
+    if "*" in formats:
+        every = formats["*"]
+        held = {name: every for name, layer in weighted.items() if every in layer.forms}
+        if not held:
+            raise ValueError(f"format {every!r} holds the weights of no layer; there are: "
+                             f"{', '.join(weighted) or 'none'}")
+        formats = held | {name: only for name, only in formats.items() if name != "*"}
     if unknown := [name for name in formats if name not in weighted]:
         raise ValueError(f"there is no layer {unknown[0]!r} with weights; there are: "
                          f"{', '.join(weighted) or 'none'}")

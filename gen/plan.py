@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from amaranth.lib import data
 
 from bittern.gen.cost import Cost, Estimate, Target
-from bittern.gen.ir import INPUT, Fold, Graph, Tensor
+from bittern.gen.ir import INPUT, Fold, Graph, Layer, Tensor
 from bittern.gen.port import Port
 from bittern.gen.timing import Cell, Source, Split, Steps, Store, Timing, simulate
 from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
@@ -44,7 +44,7 @@ class Placed:
         The layer that the cell counts to in reports.
     make : callable
         Returns the component.
-    promise : Steps | Store | Split | None
+    promised : Steps | Store | Split, or a function that returns it
         Its timing; None for wires.
     cycles : int
         For a frame, if nothing stops it; 0 where others decide that.
@@ -56,10 +56,15 @@ class Placed:
     name: str
     layer: str
     make: Callable[[], wiring.Component]
-    promise: Steps | Store | Split | None
+    promised: Steps | Store | Split | Callable[[], Steps | None]
     cycles: int
     sources: tuple[Source, ...]
     cost: Cost
+
+    @cached_property
+    def promise(self) -> Steps | Store | Split | None:
+        """Its timing: what takes long to find is found only for what is built."""
+        return self.promised() if callable(self.promised) else self.promised
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +107,7 @@ class Plan:
     def cells(self) -> list[Placed]:
         """All cells in topological order; the last one drives the output."""
         endless = self._layout({})
-        if not any(cell.promise == Store(0) for cell in endless):
+        if not any(cell.promised == Store(0) for cell in endless):
             return endless
         # A queue as deep as it ever was when it had no end holds nothing up, under stalls neither:
         # what a layer must have taken to give its first transfer does not depend on time. Frames
@@ -151,10 +156,9 @@ class Plan:
                     depth = depths.get(queue.name, 0)
                     source = add(_queue(name, node.name, xs[k], fold.simd, depth), source)
                 sources.append(source)
-            timing = node.layer.timing(fold, *xs)
             source = add(Placed(
                 node.name, node.name, partial(node.layer.build, fold, *xs),
-                timing if timing.latency else None, node.layer.cycles(fold, *xs), (),
+                partial(_promise, node.layer, fold, xs), node.layer.cycles(fold, *xs), (),
                 node.layer.cost(fold, *xs)), *sources)
             if (depth := node.layer.at_once(fold, *xs)) > 1:
                 source = add(_queue(f"{node.name}_o", node.name, self.types[node.name], fold.pe,
@@ -191,6 +195,11 @@ class Plan:
     def steps(self) -> int:
         """Cycles of the slowest cell for a frame: the interval between frames."""
         return _slowest(self.cells)
+
+
+def _promise(layer: Layer, fold: Fold, xs: Sequence[Tensor]) -> Steps | None:
+    timing = layer.timing(fold, *xs)
+    return timing if timing.latency else None
 
 
 def _slowest(cells: list[Placed]) -> int:

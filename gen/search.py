@@ -251,7 +251,30 @@ def _check(plan: Plan) -> None:
         f"about {needs.lut4:,} LUTs, {needs.ff:,} flip-flops, {needs.bram} blocks of memory and "
         f"{needs.dsp} multipliers are needed for a frame every {plan.steps:,} cycles; "
         f"{target.name} has {target.lut4:,}, {target.ff:,} (of both {MOST:.0%} can be routed), "
-        f"{target.bram} and {target.dsp}: ask for fewer frames a second, or take a larger board")
+        f"{target.bram} and {target.dsp}: ask for fewer frames a second, or take a larger board"
+        f"{_instead(plan)}")
+
+
+def _instead(plan: Plan) -> str:
+    """Say what the largest layer in a format that was asked for is, and could be."""
+    def sites(layer: Weighted, node: Node) -> int:
+        xs = [plan.types[i] for i in node.inputs]
+        slowest: dict[str, Fold] = {}
+        for fold in layer.folds(*xs):
+            rival = slowest.setdefault(fold.format, fold)
+            if layer.cycles(fold, *xs) > layer.cycles(rival, *xs):
+                slowest[fold.format] = fold
+        return min(layer.cost(fold, *xs).on(plan.target).lut4 for fold in slowest.values())
+
+    asked = [(sites(node.layer, node), node) for node in plan.graph.nodes
+             if isinstance(node.layer, Weighted) and node.layer.only]
+    if not asked:
+        return ""
+    most, node = max(asked, key=lambda found: found[0])
+    assert isinstance(node.layer, Weighted)
+    least = sites(node.layer.with_fields(only=""), node)
+    return (f". Layer {node.name!r} takes {most:,} LUTs as {node.layer.only}, and from {least:,} "
+            "on in other formats" if least < most else "")
 
 
 @dataclass(frozen=True)

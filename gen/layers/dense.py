@@ -10,7 +10,7 @@ import numpy as np
 
 from bittern.gen.ir import Fold, Tensor
 from bittern.gen.layers.weighted import Form, Weighted
-from bittern.gen.units import check_format, find_units
+from bittern.gen.units import EFFORT, check_format, find_units
 from bittern.hw.ints import Ints
 
 if TYPE_CHECKING:
@@ -33,17 +33,20 @@ class Dense(Weighted):
     bias : array ``(outputs,)``
     only, absorbs
         As of :class:`Weighted`.
+    effort : int
+        Steps of the search for adders, where the weights are wiring.
     """
 
     weights: Ints
     bias: Ints
     only: str = ""
     absorbs: bool = False
+    effort: int = EFFORT
 
     @cached_property
     def units(self) -> dict[str, Unit]:
         """What can multiply by the weights, by the name of the format they are stored in."""
-        found = find_units(self.weights, absorbs=self.absorbs)
+        found = find_units(self.weights, absorbs=self.absorbs, effort=self.effort)
         return {self.only: found[self.only]} if self.only else found
 
     @property

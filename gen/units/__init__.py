@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bittern.gen.units.dense import DenseUnit
 from bittern.gen.units.factorised import FactorisedUnit
+from bittern.gen.units.hardened import EFFORT, HardenedUnit
 from bittern.gen.units.sparse import SparseUnit
 from bittern.gen.units.unit import Unit
 
 if TYPE_CHECKING:
     from bittern.hw.ints import Ints
 
-__all__ = ["UNITS", "Unit", "check_format", "find_units"]
+__all__ = ["EFFORT", "UNITS", "HardenedUnit", "Unit", "check_format", "find_units"]
 
-UNITS: tuple[type[Unit], ...] = (DenseUnit, SparseUnit, FactorisedUnit)
+UNITS: tuple[type[Unit], ...] = (DenseUnit, SparseUnit, FactorisedUnit, HardenedUnit)
 
 
-def find_units(weights: Ints, *, absorbs: bool = False) -> dict[str, Unit]:
-    """Return every unit that holds `weights` without loss, by the name of its format."""
-    if found := {unit.name: unit for kind in UNITS
-                 for unit in kind.find(weights, absorbs=absorbs)}:
+def find_units(weights: Ints, *, absorbs: bool = False, effort: int = EFFORT) -> dict[str, Unit]:
+    """Return every unit that holds `weights` without loss, by the name of its format.
+
+    `effort` is that of :class:`HardenedUnit`.
+    """
+    if found := {unit.name: replace(unit, effort=effort) if isinstance(unit, HardenedUnit) else unit
+                 for kind in UNITS for unit in kind.find(weights, absorbs=absorbs)}:
         return found
     raise ValueError(f"no format holds weights of {weights.min()}..{weights.max()}; "
                      "16-bit integers always have one")

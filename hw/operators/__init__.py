@@ -6,6 +6,7 @@ from bittern.hw.operators.binary_dot import BinaryDot
 from bittern.hw.operators.bit_planes import BitPlanes, Planes
 from bittern.hw.operators.booth import BoothProduct
 from bittern.hw.operators.clip import Clip, Wrap
+from bittern.hw.operators.constant_matrix import ConstantMatrix
 from bittern.hw.operators.constant_product import ConstantProduct
 from bittern.hw.operators.dsp_product import DspProduct
 from bittern.hw.operators.hard_sigmoid import HardSigmoid, HardSwish
@@ -30,7 +31,8 @@ from bittern.hw.operators.truncated_product import TruncatedProduct
 from bittern.hw.operators.vote import Vote
 
 __all__ = [
-    "OPERATORS", "ArgMax", "BinaryDot", "BitPlanes", "BoothProduct", "Clip", "ConstantProduct",
+    "OPERATORS", "ArgMax", "BinaryDot", "BitPlanes", "BoothProduct", "Clip", "ConstantMatrix",
+    "ConstantProduct",
     "DspProduct", "Function", "HardSigmoid", "HardSwish", "LeakyReLU", "LogProduct", "LogQuantize",
     "Maximum", "Operate", "Operator", "PackedProduct", "PlanSigmoid", "PlanTanh", "Planes",
     "Popcount", "PowerSum", "Product", "Requantized", "RoundShift", "ScaledTernary", "ShiftProduct",
@@ -38,7 +40,7 @@ __all__ = [
 ]
 
 OPERATORS: tuple[type[Operator], ...] = (
-    Product, Clip, Wrap, RoundShift, BoothProduct, TableProduct, ConstantProduct,
+    Product, Clip, Wrap, RoundShift, BoothProduct, TableProduct, ConstantProduct, ConstantMatrix,
     PackedProduct, TruncatedProduct, Requantized, TableFunction, LeakyReLU, HardSigmoid,
     HardSwish, PlanSigmoid, PlanTanh, DspProduct, ArgMax, Maximum,
     Popcount, BinaryDot, BitPlanes, Vote,

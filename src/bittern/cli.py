@@ -86,7 +86,11 @@ target = together(
                  help="Clock of the design. Default: that of the board."),
     click.option("--format", "formats", metavar="LAYER=NAME", multiple=True, callback=_formats,
                  help="Format to store the weights of a layer in (see bittern inspect), instead of "
-                      "the cheapest. May be given several times."))
+                      "the cheapest. May be given several times; of the layer '*': all that it "
+                      "holds."),
+    click.option("--effort", metavar="N", type=click.IntRange(0),
+                 help="Steps in which layers whose weights are wiring are made smaller. Ctrl-C "
+                      "takes the best so far. Default: as many as take some seconds."))
 any_board = click.option(
     "--board", metavar="B", help="Board to plan for (see bittern boards). Without it: a large "
                                  "device, the ECP5 85F, at 100 MHz.")
@@ -107,14 +111,14 @@ common = together(
 @target
 @common
 def inspect(*, model: Path, board: str | None, fps: float | None, clock: float | None,
-            formats: dict[str, str], as_json: bool) -> None:
+            formats: dict[str, str], effort: int | None, as_json: bool) -> None:
     """Show the layers of a network, which rule took each node, and how weights can be stored."""
     from bittern import jobs
     from bittern.gen.summary import summarize_network
 
     with progress() as tell:
         compiled = jobs.Compiled.of(model, board, fps, tell, clock_mhz=clock,
-                                    formats=formats)
+                                    formats=formats, effort=effort)
         tell("comparing formats")
         summary = summarize_network(compiled.network, compiled.plan)
     if as_json:
@@ -203,13 +207,14 @@ def _outputs(network: Any, y: Any, frames: Any, output: Path | None, *, as_float
 @target
 @common
 def generate(*, model: Path, output: Path, board: str | None, fps: float | None,
-             clock: float | None, formats: dict[str, str], as_json: bool) -> None:
+             clock: float | None, formats: dict[str, str], effort: int | None,
+             as_json: bool) -> None:
     """Write Verilog, a manifest and a testbench that anyone can run."""
     from bittern import jobs
 
     with progress() as tell:
         compiled = jobs.Compiled.of(model, board, fps, tell, clock_mhz=clock,
-                                    formats=formats)
+                                    formats=formats, effort=effort)
         manifest = jobs.generate(compiled, output, tell)
     if as_json:
         show_json(manifest)
@@ -242,7 +247,7 @@ def _plan(plan: dict[str, Any]) -> Any:
 @target
 @common
 def simulate(*, model: Path, data: Path, count: int, seed: int, board: str | None,
-             fps: float | None, clock: float | None, formats: dict[str, str],
+             fps: float | None, clock: float | None, formats: dict[str, str], effort: int | None,
              as_json: bool) -> None:
     """Simulate the Verilog in Verilator and compare every bit with the golden model.
 
@@ -255,7 +260,7 @@ def simulate(*, model: Path, data: Path, count: int, seed: int, board: str | Non
         with progress() as tell:
             frames = jobs.load(data)
             compiled = jobs.Compiled.of(model, board, fps, tell, clock_mhz=clock,
-                                    formats=formats)
+                                    formats=formats, effort=effort)
             found = jobs.simulate(compiled, frames, count, seed, tell)
     except AssertionError as error:
         fail(str(error), code=1)
@@ -291,13 +296,13 @@ def _simulated(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
               show_default=True, help="Seed of place and route.")
 @common
 def build(*, model: Path, board: str, output: Path, fps: float | None, clock: float | None,
-          formats: dict[str, str], seed: int, as_json: bool) -> None:
+          formats: dict[str, str], effort: int | None, seed: int, as_json: bool) -> None:
     """Build the bitstream for a board, and the report of where its resources go."""
     from bittern import jobs
 
     with progress() as tell:
         compiled = jobs.Compiled.of(model, board, fps, tell, clock_mhz=clock,
-                                    formats=formats)
+                                    formats=formats, effort=effort)
         result = jobs.build(compiled, output, seed, tell)
     if fps and result["inferences_per_second"] < fps < float("inf"):
         click.echo(f"the clock was missed, and so is --fps {fps:,.0f}: plan for what is reached, "

@@ -28,9 +28,11 @@ from bittern.gen.folder import MANIFEST, new_folder, read_manifest
 from bittern.gen.identifier import identifier
 from bittern.gen.importers import read
 from bittern.gen.ir import INPUT
+from bittern.gen.layers.dense import Dense
 from bittern.gen.port import Port
 from bittern.gen.report import report
 from bittern.gen.summary import header, summarize_plan
+from bittern.gen.units import EFFORT, HardenedUnit
 from bittern.gen.verilog import to_verilog
 from bittern.hw.serial import Serial
 from bittern.sim import testbench, verilator
@@ -153,7 +155,8 @@ class Compiled:
 
     @classmethod
     def of(cls, path: Path, board: str | None, fps: float | None, tell: Tell, *,
-           clock_mhz: float | None = None, formats: Mapping[str, str] | None = None) -> Compiled:
+           clock_mhz: float | None = None, formats: Mapping[str, str] | None = None,
+           effort: int | None = None) -> Compiled:
         """Read and plan a model."""
         chosen = board_named(board) if board else None
         tell("reading the model")
@@ -162,7 +165,9 @@ class Compiled:
         target = chosen.target(clock_mhz, frame=-(-x.size * x.element.width // 8)) if chosen else \
             replace(NO_BOARD, clock_mhz=clock_mhz or NO_BOARD.clock_mhz)
         tell("planning")
-        plan = compile_network(network, target, fps, formats)
+        plan = compile_network(network, target, fps, formats,
+                               EFFORT if effort is None else effort)
+        _harden(plan, tell)
         return cls(path, path.read_bytes(), network, chosen, plan, fps)
 
     @property
@@ -239,6 +244,19 @@ class Compiled:
         limit = max(100_000, 10 * self.plan.timing.latency)
         return Vectors(self.plan.input, self.plan.output, x, self.network.graph.golden(x),
                        limit=limit)
+
+
+def _harden(plan: Plan, tell: Tell) -> None:
+    """Search for the adders of each layer whose weights are wiring, and tell of it."""
+    for node in plan.graph.nodes:
+        name = plan.folds[node.name].format
+        unit = node.layer.units.get(name) if isinstance(node.layer, Dense) else None
+        if isinstance(unit, HardenedUnit):
+            def progress(step: int, sites: int, layer: str = node.name,
+                         effort: int = unit.effort) -> None:
+                tell(f"{layer} as wiring, {sites:,} LUTs", step / effort)
+
+            unit.plan(plan.types[node.inputs[0]].element, progress=progress)
 
 
 def generate(compiled: Compiled, output: Path, tell: Tell) -> dict[str, Any]:

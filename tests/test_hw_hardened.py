@@ -1,0 +1,169 @@
+# amaranth: UnusedElaboratable=no
+"""Weights as wiring: graphs of adders, the search for them, and their pipelines."""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from amaranth import Module, Signal, signed
+
+from bittern.boards.board import Family
+from bittern.boards.measure import count_all
+from bittern.gen.compile import with_formats
+from bittern.gen.cost import Target
+from bittern.gen.ir import Graph as Network
+from bittern.gen.ir import Node, Tensor
+from bittern.gen.layers import Dense
+from bittern.gen.search import make_plan
+from bittern.gen.units import HardenedUnit
+from bittern.hw.hardened.graph import ZERO, Add, Graph
+from bittern.hw.hardened.schedule import Schedule, schedule
+from bittern.hw.hardened.search import (
+    Affine,
+    Space,
+    Style,
+    build,
+    search,
+    signed_digits,
+    styles_for,
+)
+from bittern.hw.operators import ConstantMatrix, Function
+from bittern.hw.operators.constant_matrix import lay
+from bittern.hw.pipeline import Stages
+
+CASES = [((-8, 8), (6, 5), (-8, 7)), ((-1, 2), (9, 12), (0, 1)), ((-128, 128), (4, 6), (-128, 127)),
+         ((0, 1), (3, 4), (0, 3)), ((-2, 1), (12, 8), (0, 15))]
+
+
+def problem(case, seed=1):
+    (low, high), shape, x = case
+    rng = np.random.default_rng(seed)
+    return rng.integers(low, high, shape), rng.integers(-9, 10, shape[0]), [x] * shape[1]
+
+
+def is_of(graph, matrix, bias):
+    found, constant = graph.affine
+    return np.array_equal(found, matrix) and np.array_equal(constant, bias)
+
+
+@pytest.mark.parametrize("c", [*range(-70, 70), 255, -1023, 21845])
+def test_signed_digits_are_the_number_and_no_two_are_neighbours(c):
+    digits = signed_digits(c)
+    assert sum(sign << shift for shift, sign in digits) == c
+    shifts = sorted(shift for shift, _ in digits)
+    assert all(b - a > 1 for a, b in pairwise(shifts))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_style_finds_a_graph_of_the_matrix(case):
+    matrix, bias, inputs = problem(case)
+    wanted = Affine.of(matrix, bias, inputs)
+    for style in (*styles_for(Space(wanted, Family.ECP5)), Style(noise=0.5, seed=3), Style(1)):
+        graph = build(wanted, Family.ECP5, style)
+        assert is_of(graph, matrix, bias), style
+
+
+@pytest.mark.parametrize("family", Family, ids=lambda family: family.name)
+@pytest.mark.parametrize("case", CASES)
+def test_steps_keep_the_matrix_and_make_it_no_larger(case, family):
+    matrix, bias, inputs = problem(case)
+    greedy, better = (search(matrix, bias, inputs, family, steps=steps) for steps in (0, 60))
+    assert is_of(greedy, matrix, bias)
+    assert is_of(better, matrix, bias)
+    assert better.lut4(family) <= greedy.lut4(family)
+    assert search(matrix, bias, inputs, family, steps=60) == better
+
+
+def test_shared_sums_are_added_up_once():
+    matrix = np.array([[1, 1, 0], [1, 1, 1], [4, 4, -1], [-1, -1, 0]])
+    graph = search(matrix, np.zeros(4, int), [(0, 7)] * 3, Family.ECP5)
+    assert len(graph.adds) == 4 # the sum, two that use it, and its negative
+
+
+def test_results_that_would_be_negated_are_inverted_where_that_is_free():
+    matrix, bias = np.array([[-1, -1]]), np.array([-5])
+    plain, free = (search(matrix, bias, [(0, 3)] * 2, Family.ECP5, inverts=inverts)
+                   for inverts in (False, True))
+    assert (plain.negations, free.negations) == ([0], [])
+    assert all(is_of(graph, matrix, bias) for graph in (plain, free))
+
+
+def test_ranges_are_exact_and_disjoint_words_are_wires():
+    graph = Graph(((0, 3), (-4, 3)), (Add(0, 1, 2, minus=False), Add(ZERO, 0, 0, minus=True)),
+                  ((2, 0), (3, 1)))
+    assert graph.ranges[2:] == ((-16, 15), (-3, 0))
+    assert [graph.chain(k) for k in range(2)] == [0, 3]
+    assert graph.matrix.tolist() == [[1, 4], [-2, 0]]
+
+
+@pytest.mark.parametrize("mhz", [60, 150, 400])
+def test_a_pipeline_has_the_registers_it_says(mhz):
+    matrix, bias, inputs = problem(CASES[0])
+    graph = search(matrix, bias, inputs, Family.ECP5, steps=0)
+    plan = schedule(graph, Family.ECP5, mhz)
+    stages = Stages(Module())
+    lay(plan, stages, [Signal(shape) for shape in graph.shapes[:graph.operands]])
+    assert (stages.latency, stages.ff) == (plan.last, plan.ff)
+    at = [0] * len(graph.inputs) + list(plan.stages)
+    assert all(at[n] <= stage for add, stage in zip(graph.adds, plan.stages, strict=True)
+               for n in (add.a, add.b) if n != ZERO)
+
+
+def test_a_faster_clock_takes_more_stages_and_annealing_no_more_registers():
+    graph = search(*problem(CASES[0]), Family.ECP5, steps=0)
+    lasts = [schedule(graph, Family.ECP5, mhz).last for mhz in (0, 60, 150, 400)]
+    assert lasts == sorted(lasts)
+    assert lasts[0] == 0 < lasts[-1] < len(graph.adds)
+    assert isinstance(schedule(graph, Family.ECP5, 0), Schedule)
+
+
+def test_the_estimate_is_what_yosys_makes_of_it_on_the_ecp5():
+    matrix, bias, inputs = problem(((-8, 8), (8, 8), (-128, 127)))
+    graph = search(matrix, bias * 0, inputs, Family.ECP5)
+    (usage,) = count_all([Function(ConstantMatrix(graph))], Family.ECP5, dsp=False)
+    assert usage.lut4 == graph.lut4(Family.ECP5)
+
+
+def test_an_interruption_and_a_limit_leave_the_best_so_far():
+    matrix, bias, inputs = problem(CASES[0])
+
+    def interrupt(step, _sites):
+        if step >= 32:
+            raise KeyboardInterrupt
+
+    graph = search(matrix, bias, inputs, Family.ECP5, steps=10**9, progress=interrupt)
+    assert is_of(graph, matrix, bias)
+    begin = time.monotonic()
+    graph = search(matrix, bias, inputs, Family.ECP5, steps=10**9, seconds=0.2)
+    assert time.monotonic() - begin < 20
+    assert is_of(graph, matrix, bias)
+
+
+def network(weights):
+    layer = Dense(weights, np.zeros(len(weights), dtype=int))
+    return Network(Tensor((weights.shape[1],), 0, 15), (Node("fc", layer, ("input",)),))
+
+
+def test_all_layers_that_can_be_are_hardened():
+    graph = with_formats(network(np.array([[1, -1], [2, 3]])), {"*": "hardened"})
+    assert set(graph.nodes[0].layer.units) == {"hardened"}
+    assert isinstance(graph.nodes[0].layer.units["hardened"], HardenedUnit)
+    with pytest.raises(ValueError, match=r"format 'binary' holds the weights of no layer; .*: fc"):
+        with_formats(network(np.array([[1, -1], [2, 3]])), {"*": "binary"})
+
+
+def test_a_layer_too_large_to_harden_says_what_it_would_take_otherwise():
+    weights = np.random.default_rng(1).integers(-128, 128, (60, 60))
+    small = Target("a small board", 5000, 30, 8, 5000, 4096, 16, 50)
+    with pytest.raises(ValueError, match=r"a small board has 5,000.*Layer 'fc' takes .* LUTs as "
+                                         r"hardened, and from .* on in other formats"):
+        make_plan(with_formats(network(weights), {"fc": "hardened"}), small)
+
+
+def test_a_pipeline_of_one_input_and_no_adder_is_wires():
+    operator = ConstantMatrix(search(np.array([[4]]), np.array([0]), [(-4, 3)], Family.ICE40),
+                              Family.ICE40, 100)
+    assert (operator.latency, operator.outputs) == (0, (signed(5),))
