@@ -106,7 +106,7 @@ class Plan:
     @cached_property
     def cells(self) -> list[Placed]:
         """All cells in topological order; the last one drives the output."""
-        endless = self._layout({})
+        endless = self._endless
         if not any(cell.promised == Store(0) for cell in endless):
             return endless
         # A queue as deep as it ever was when it had no end holds nothing up, under stalls neither:
@@ -115,6 +115,11 @@ class Plan:
         levels = self._simulate(endless, pace=_slowest(endless)).levels
         return self._layout({cell.name: max(level, 2)
                              for cell, level in zip(endless, levels, strict=True)})
+
+    @cached_property
+    def _endless(self) -> list[Placed]:
+        """The cells, before it is known how deep queues must be."""
+        return self._layout({})
 
     def _simulate(self, cells: list[Placed], *, pace: int = 0) -> Timing:
         frames = max(FRAMES, transfers(SETTLED, _slowest(cells)))
@@ -169,7 +174,7 @@ class Plan:
     @cached_property
     def estimate(self) -> Estimate:
         """As `cost`, before it is known how deep queues must be."""
-        return self._estimate(self._layout({}))
+        return self._estimate(self._endless)
 
     @cached_property
     def cost(self) -> Estimate:
@@ -194,7 +199,7 @@ class Plan:
     @cached_property
     def steps(self) -> int:
         """Cycles of the slowest cell for a frame: the interval between frames."""
-        return _slowest(self.cells)
+        return _slowest(self._endless)
 
 
 def _promise(layer: Layer, fold: Fold, xs: Sequence[Tensor]) -> Steps | None:
