@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from bittern.hw.formats.tile import Term, TileFormat
     from bittern.hw.ints import Ints
 
-__all__ = ["FoldedSums", "ProductCost", "in_block", "products_of", "tree_of"]
+__all__ = ["FoldedSums", "ProductCost", "in_block", "is_far", "products_of", "tree_of"]
 
+FAR = 144
+"""Bits of a word up to which it has the blocks of memory that it is in nearby."""
 BIAS_BLOCK = 4096
 """Bits from which biases are in a block of memory."""
 
@@ -61,6 +63,11 @@ def sum_of(terms: list[Term], name: str, *, absorbs: bool) -> Sum:
 
 def tile_terms(fmt: TileFormat, x_width: int, stages: Stages) -> list[list[Term]]:
     return fmt.multiply_tiles(stages, [Signal(fmt.width)], [Signal(x_width)] * fmt.columns, "term")
+
+
+def is_far(width: int) -> bool:
+    """Return whether words of so many bits are in so many blocks of memory that some are far."""
+    return width > FAR
 
 
 def in_block(rows: int, width: int) -> bool:
@@ -150,7 +157,8 @@ class FoldedSums(wiring.Component):
         """Return the codes of the step that was taken, and whether steps may be taken.
 
         The order of the codes is known, so a block is read a step ahead, into a register: from the
-        clock to the output of a block it takes long, and now nothing else does in that cycle.
+        clock to the output of a block it takes long, and now nothing else does in that cycle. Where
+        words are of many blocks, some are far away: another register, and another step ahead.
         """
         width, steps = self.fmt.width, self.in_folds * self.out_folds
         frame = self.codes.reshape(steps, -1)
@@ -158,9 +166,11 @@ class FoldedSums(wiring.Component):
         word: Value = Const(words[0], frame.shape[1] * width)
         primed: Value = Const(1)
         if steps > 1:
+            ahead = 1 + is_far(len(word))
             if self.block:
-                primed = Signal(name="primed")
-                m.d.sync += primed.eq(1)
+                read = Signal(ahead, name="primed") # that many steps are read
+                m.d.sync += read.eq(Cat(1, read))
+                primed = read[-1]
             m.submodules.weights = weights = memory.Memory( # type: ignore[var-annotated]
                 shape=unsigned(len(word)), depth=steps, init=words,
                 attrs={"rom_style": "block" if self.block else "logic"})
@@ -170,8 +180,14 @@ class FoldedSums(wiring.Component):
                 m.d.sync += next_k.eq(Mux(next_k == steps - 1, 0, next_k + 1))
             word = port.data
             if self.block:
-                word = Signal.like(port.data, name="codes", reset_less=True)
-                m.d.sync += word.eq(port.data)
+                if ahead > 1:
+                    near = Signal.like(port.data, name="near", reset_less=True)
+                    with m.If(port.en):
+                        m.d.sync += near.eq(word)
+                    word = near
+                codes = Signal.like(port.data, name="codes", reset_less=True)
+                m.d.sync += codes.eq(word)
+                word = codes
         return [word[j * width:(j + 1) * width] for j in range(frame.shape[1])], primed
 
     def _accumulate(self, m: Module, valid: Value, sums: list[Sum], results: Queue) -> None:

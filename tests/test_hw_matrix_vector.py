@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from amaranth import signed, unsigned
 
-from bittern.hw.folded_sums import in_block
+from bittern.hw.folded_sums import in_block, is_far
 from bittern.hw.formats import find_format
 from bittern.hw.matrix_vector import MatrixVectorUnit
 from bittern.sim.bench import run_stream
@@ -83,3 +83,18 @@ def test_many_biases_are_in_a_block_of_memory(simd):
     data = rng.integers(lo, hi + 1, (3, 3))
     y, _ = run(dut, data, seed=simd, stall=0.3)
     assert np.array_equal(y[:, :251], data @ weights.T + bias)
+
+
+@pytest.mark.parametrize(("pe", "simd"), [(5, 7), (10, 7), (5, 14), (4, 5)])
+def test_wide_words_are_read_two_steps_ahead(pe, simd):
+    rng = np.random.default_rng(pe * simd)
+    weights, bias = rng.integers(-128, 128, (10, 14)), rng.integers(-99, 99, 10)
+    for stall in (0, 0.3):
+        dut, lo, hi = unit(weights, bias, unsigned(3), pe=pe, simd=simd)
+        assert is_far(dut.fmt.width * dut.codes[0, 0].size)
+        data = rng.integers(lo, hi + 1, (5, 14))
+        y, stamps = run(dut, data, seed=pe, stall=stall)
+        assert np.array_equal(y[:, :10], data @ weights.T + bias)
+        if not stall:
+            ends = stamps[dut.out_folds - 1::dut.out_folds]
+            assert ends[-1] - ends[-2] == dut.in_folds * dut.out_folds

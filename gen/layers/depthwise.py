@@ -14,7 +14,7 @@ from bittern.gen.layers.weighted import Form, Weighted
 from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
 from bittern.hw.credit import store_of
 from bittern.hw.depthwise import DepthwiseUnit, depthwise_delay_of
-from bittern.hw.folded_sums import in_block, products_of, tree_of
+from bittern.hw.folded_sums import in_block, is_far, products_of, tree_of
 from bittern.hw.formats import FORMATS, Format
 from bittern.hw.ints import Ints, shape_of
 
@@ -138,7 +138,7 @@ class Depthwise(Weighted):
         ff = fold.simd * width + fold.pe * (product.ff + tree.ff + 2 * acc)
         memories: tuple[tuple[int, int], ...] = ()
         if self._in_blocks(fold, x):
-            memories, ff = ((depth, bits),), ff + bits
+            memories, ff = ((depth, bits),), ff + bits * (1 + is_far(bits))
         else:
             lut += rom_lut(depth, bits)
         if in_block(rows, fold.pe * acc):

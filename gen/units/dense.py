@@ -10,7 +10,7 @@ from bittern.gen.ir import Fold
 from bittern.gen.timing import Buffer, Steps
 from bittern.gen.units.unit import Unit, sentence
 from bittern.hw.credit import store_of
-from bittern.hw.folded_sums import in_block, products_of, tree_of
+from bittern.hw.folded_sums import in_block, is_far, products_of, tree_of
 from bittern.hw.formats import FORMATS, TILES, TileFormat
 from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of
 from bittern.hw.stream import transfers
@@ -139,7 +139,7 @@ class DenseUnit(Unit):
         bare = inputs + fold.pe * max(tree_ff - tree_lut4, 0)
         memories: tuple[tuple[int, int], ...] = ()
         if self._in_blocks(fold):
-            memories, bare = ((depth, width),), bare + width
+            memories, bare = ((depth, width),), bare + width * (1 + is_far(width))
         else:
             lut += rom_lut(depth, width)
         if in_block(out_folds, fold.pe * acc_width):
