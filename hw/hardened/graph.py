@@ -150,7 +150,7 @@ class Graph:
         total = 0
         for k, add in enumerate(self.adds):
             total += adder_lut4(self.chain(k), family)
-            if add.minus and family is Family.ICE40 and add.b >= len(self.inputs):
+            if add.minus and family is Family.ICE40:
                 total += self.shapes[add.b].width # its carries do not invert
         return total
 

@@ -63,15 +63,12 @@ class Style:
         The most adders in a row; 0 for as many as may be.
     trees : bool
         Whether a result may be that of another one and a difference.
-    power : float
-        How much the bits of an adder count against how often it is found.
     noise : float
         By what factor, in logarithms, gains are changed at random.
     """
 
     depth: int = 0
     trees: bool = False
-    power: float = 1
     noise: float = 0
     seed: int = 0
 
@@ -325,7 +322,7 @@ class Rows:
         cost = self.costs.get(key)
         if cost is None:
             minus, apart, b, a = key & 1, (key >> 1 & 255) - 128, key >> 9 & 0xFFFFFF, key >> 33
-            cost = max(self.space.bits(a, b, apart, bool(minus)), 1) ** self.style.power
+            cost = float(max(self.space.bits(a, b, apart, bool(minus)), 1))
             if self.style.noise:
                 cost *= exp(self.random.gauss(0, self.style.noise))
             self.costs[key] = cost
