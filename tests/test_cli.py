@@ -110,8 +110,10 @@ def test_inspect(tiny):
     found = json.loads(ok("inspect", tiny.model, "--json"))
     assert [node["node"] for node in found["nodes"]] == ["quant_x", "quant_w", "layer"]
     assert found["macs"] == WEIGHTS.size
-    assert [(x["kind"], x["shape"], x["how"]) for x in found["layers"]] == [
-        ("Dense", [3], "ternary weights, 2 bit")]
+    assert [(x["kind"], x["shape"]) for x in found["layers"]] == [("Dense", [3])]
+    formats = {f["format"]: f for f in found["layers"][0]["formats"]}
+    assert formats["ternary"]["how"] == "2 bit"
+    assert [name for name, f in formats.items() if f["taken"]] == ["hardened"]
     assert "ternary" in ok("inspect", tiny.model)
 
 

@@ -22,7 +22,7 @@ from bittern.sim.vectors import Vectors
 EXAMPLES = Path(__file__).parents[1] / "examples"
 FOUND = {"binary": "binary", "ternary": "ternary", "two_scales": "codebook", "powers": "powers",
          "two_powers": "powers", "codebook": "codebook", "pruned": "relative-index",
-         "pruned_blocks": "block", "two_of_four": "n-of-m", "integers": "packed-multiplier"}
+         "pruned_blocks": "block", "two_of_four": "n-of-m", "integers": "digits"}
 NETLISTS = [("integers", "ulx3s_85f", {"fc1": "packed-multiplier", "fc2": "multiplier"}),
             ("pruned", "ulx3s_85f", {"fc1": "bitmask", "fc2": "zero-run"}),
             ("two_scales", "ulx3s_85f", {"fc1": "codebook", "fc2": "factorised"}),
