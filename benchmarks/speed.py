@@ -63,7 +63,7 @@ POINTS = {
 FASTEST = "mlperf_tiny_kws"
 CLOCKS = {"ulx3s_85f": 100, "ulx3s_45f": 100, "ulx3s_25f": 80, "tang_primer_20k": 60,
           "tang_nano_9k": 50, "icebreaker": 24}
-"""Boards to plan the fastest design for, and clocks in MHz that full ones have reached there."""
+"""Boards to plan the fastest design for, and the clocks in MHz to plan with."""
 GENERATED = {"tfc_w1a1": (10, 2e9), "mlperf_tiny_ic": (60, 2e9)}
 """Networks to generate, and within how many seconds and bytes of memory."""
 RATES = (0.4e6, 0.75e6, 1.5e6, 2.0e6, 3.0e6)
