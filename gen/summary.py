@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from bittern.gen.plan import Plan
     from bittern.gen.port import Port
 
-KINDS = ("lut4", "ff", "dsp", "bram")
-
 __all__ = ["busy", "header", "summarize_layers", "summarize_network", "summarize_plan", "tensor"]
+
+KINDS = ("lut4", "ff", "dsp", "bram")
+"""What an estimate counts, as results name it."""
 
 
 def tensor(tensor: Tensor) -> dict[str, Any]:
