@@ -37,8 +37,7 @@ from amaranth.lib.wiring import In, Out
 from common import RESULTS, load, save, say
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-import bittern.boards.absorb
-from bittern.boards import board
+from bittern.boards import absorb, board, dsp_pairs, dsp_registers
 from bittern.boards.board import Device, Family, Resources
 from bittern.boards.measure import Measurement, count_all, measure_all
 from bittern.boards.synthesis import script
@@ -60,6 +59,10 @@ ECP5_25F = Device(title="ECP5 25F", family=Family.ECP5, device="25k", package="C
                                                  bram_bits=18432, bram_width=36))
 DEVICES = {Family.ICE40: HX8K, Family.ECP5: ECP5_25F, Family.GOWIN: board("tang_primer_20k")}
 UP5K = board("icebreaker") # the iCE40 with DSPs
+# what changes a netlist after Yosys
+CHANGES = {(Family.ICE40, False): [], (Family.ICE40, True): [dsp_pairs],
+           (Family.ECP5, False): [absorb], (Family.ECP5, True): [absorb, dsp_registers],
+           (Family.GOWIN, False): [], (Family.GOWIN, True): []}
 MULTIPLIER = re.compile(r"cell (\$mul|\\SB_MAC16|\\MULT\w+) ")
 
 
@@ -176,8 +179,7 @@ def tasks(cell: Cell) -> Iterator[Task]:
         for form, source in sources.items():
             depends = [source, script(family, "top", "cell", dsp=dsp), device.device, device.speed,
                        SEED, CLOCK_MHZ, tools(family)]
-            if family is Family.ECP5:
-                depends.append(Path(bittern.boards.absorb.__file__).read_text())
+            depends += [Path(change.__file__).read_text() for change in CHANGES[family, dsp]]
             key = hashlib.sha256(repr(depends).encode()).hexdigest()[:16]
             yield Task(cell, form, device, dsp, key)
 
