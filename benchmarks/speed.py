@@ -58,11 +58,11 @@ POINTS = {
     "kws": Point("mlperf_tiny_kws", "ulx3s_85f", 4000, 100, 3100),
     "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2500, 100, 2450),
     "ad": Point("mlperf_tiny_ad", "ulx3s_85f", 51_000, 98, 50_000),
-    "kws-20k": Point("mlperf_tiny_kws", "tang_primer_20k", 400, 27),
+    "kws-20k": Point("mlperf_tiny_kws", "tang_primer_20k", 1200, 81),
 }
 FASTEST = "mlperf_tiny_kws"
-CLOCKS = {"ulx3s_85f": 100, "ulx3s_45f": 100, "ulx3s_25f": 80, "tang_primer_20k": 27,
-          "tang_nano_9k": 27, "icebreaker": 24}
+CLOCKS = {"ulx3s_85f": 100, "ulx3s_45f": 100, "ulx3s_25f": 80, "tang_primer_20k": 81,
+          "tang_nano_9k": 54, "icebreaker": 24}
 """Boards to plan the fastest design for, and the clocks in MHz to plan with."""
 GENERATED = {"tfc_w1a1": (10, 2e9), "mlperf_tiny_ic": (60, 2e9)}
 """Networks to generate, and within how many seconds and bytes of memory."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from amaranth import Signal
     from amaranth.hdl import IOValue, Value
 
-__all__ = ["Clock", "Ecp5Clock", "Ice40Clock", "Oscillator", "clock_below", "filter_range"]
+__all__ = ["Clock", "Ecp5Clock", "GowinClock", "Ice40Clock", "Oscillator", "clock_below",
+           "filter_range"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,45 @@ class Ecp5Clock(Oscillator):
         )
 
 
-Clock = Oscillator | Ice40Clock | Ecp5Clock
+@dataclass(frozen=True)
+class GowinClock(Oscillator):
+    """A Gowin ``rPLL`` with feedback inside; the fields are its dividers (UG286)."""
+
+    idiv: int
+    fbdiv: int
+    odiv: int
+
+    @property
+    def vco(self) -> Fraction:
+        """Frequency of the oscillator inside."""
+        return self.frequency * self.odiv
+
+    @property
+    def frequency(self) -> Fraction:  # noqa: D102
+        return self.input / self.idiv * self.fbdiv
+
+    def pll(self, clock: Value, output: Signal, locked: Signal) -> Instance:
+        """Return the PLL, fed from the buffered oscillator."""
+        unused = {"FBDSEL": 6, "IDSEL": 6, "ODSEL": 6, "PSDA": 4, "DUTYDA": 4, "FDLY": 4}
+        ties: dict[str, Any] = {f"i_{port}": Const(0, width) for port, width in unused.items()}
+        return Instance(
+            "rPLL",
+            p_FCLKIN=f"{float(self.input):g}",
+            p_IDIV_SEL=self.idiv - 1,
+            p_FBDIV_SEL=self.fbdiv - 1,
+            p_ODIV_SEL=self.odiv,
+            p_CLKFB_SEL="internal",
+            **ties,
+            i_RESET=Const(0),
+            i_RESET_P=Const(0),
+            i_CLKFB=Const(0),
+            i_CLKIN=clock,
+            o_CLKOUT=output,
+            o_LOCK=locked,
+        )
+
+
+Clock = Oscillator | Ice40Clock | Ecp5Clock | GowinClock
 """A clock of the design: the oscillator's or a PLL's."""
 
 
@@ -132,9 +171,7 @@ def clock_below(family: Family, oscillator_mhz: float, wanted_mhz: float) -> Clo
     """
     source = Fraction(str(oscillator_mhz))
     wanted = Fraction(str(wanted_mhz))
-    clocks: list[Clock] = [Oscillator(source)]
-    if family in SETTINGS:
-        clocks += SETTINGS[family](source)
+    clocks: list[Clock] = [Oscillator(source), *SETTINGS[family](source)]
     reachable = [clock for clock in clocks if clock.frequency <= wanted]
     if not reachable:
         lowest = min(clocks, key=lambda clock: clock.frequency).frequency
@@ -150,6 +187,8 @@ def _preference(clock: Clock) -> tuple[Fraction, bool, Fraction, int]:
             return clock.frequency, False, Fraction(0), -clock.divr
         case Ecp5Clock():
             return clock.frequency, False, -abs(clock.vco - 600), -clock.clki_div
+        case GowinClock():
+            return clock.frequency, False, -abs(clock.vco - 850), -clock.idiv
         case _:
             return clock.frequency, True, Fraction(0), 0
 
@@ -176,7 +215,17 @@ def _ecp5(source: Fraction) -> list[Clock]:
     return clocks
 
 
-SETTINGS = {Family.ICE40: _ice40, Family.ECP5: _ecp5} # no PLL of Gowin is supported
+def _gowin(source: Fraction) -> list[Clock]:
+    """Return all settings within the limits (in MHz) of both the GW1NR-9C and the GW2A-18C."""
+    clocks = [GowinClock(source, ref, feedback, division)
+              for ref in range(1, 65) if source / ref >= 3
+              for feedback in range(1, 65)
+              for division in (2, 4, 8, *range(16, 129, 16))]
+    return [clock for clock in clocks
+            if 500 <= clock.vco <= 1200 and Fraction("3.90625") < clock.frequency <= 600]
+
+
+SETTINGS = {Family.ICE40: _ice40, Family.ECP5: _ecp5, Family.GOWIN: _gowin}
 
 
 def filter_range(pfd: Fraction) -> int:

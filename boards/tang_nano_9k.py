@@ -16,7 +16,7 @@ BOARD = Board(
     resources=Resources(lut4=8640, ff=6480, dsp=40, bram=26, bram_bits=18432, bram_width=36),
     oscillator_mhz=27,
     oscillator="clk27",
-    clock_mhz=27,
+    clock_mhz=54,
     baud=1_000_000,
     flash=Flash(tool="openFPGALoader", arguments=("-b", "tangnano9k"), usb="0403:6010",
                 lasts=False),

@@ -16,7 +16,7 @@ BOARD = Board(
     resources=Resources(lut4=20736, ff=15552, dsp=96, bram=46, bram_bits=18432, bram_width=36),
     oscillator_mhz=27,
     oscillator="clk27",
-    clock_mhz=27,
+    clock_mhz=81,
     baud=1_000_000,
     flash=Flash(tool="openFPGALoader", arguments=("-b", "tangprimer20k"), usb="0403:6010",
                 lasts=False),

@@ -10,7 +10,7 @@ from amaranth.hdl import Elaboratable
 from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer  # type: ignore[import-untyped]
 
-from bittern.boards.pll import Ecp5Clock, Ice40Clock
+from bittern.boards.pll import Ecp5Clock, GowinClock, Ice40Clock
 
 if TYPE_CHECKING:
     from amaranth.lib import wiring
@@ -48,7 +48,7 @@ class Top(Elaboratable):
             m.submodules.pll = self.clock.pll(oscillator.io, clk, locked)
         else:
             m.submodules.clock_pin = pin = io.Buffer(io.Direction.Input, oscillator)
-            if isinstance(self.clock, Ecp5Clock):
+            if isinstance(self.clock, Ecp5Clock | GowinClock):
                 m.submodules.pll = self.clock.pll(pin.i, clk, locked)
             else:
                 m.d.comb += [clk.eq(pin.i), locked.eq(Const(1))]

@@ -137,8 +137,6 @@ def test_a_clock_that_is_missed_is_lowered_to_one_that_is_met(tmp_path, board):
         clocks.append(mhz)
         return Echo(steps=4)
 
-    if board.family is Family.GOWIN:
-        pytest.skip("no PLL: the clock is that of the oscillator")
     wanted = 270 if board.family is Family.ICE40 else 400
     report = build(design, board, tmp_path, clock_mhz=wanted)
     assert report.wanted_mhz == wanted
