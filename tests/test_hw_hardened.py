@@ -20,16 +20,10 @@ from bittern.gen.layers import Dense
 from bittern.gen.search import make_plan
 from bittern.gen.units import HardenedUnit
 from bittern.hw.hardened.graph import ZERO, Add, Graph
+from bittern.hw.hardened.rows import Style
 from bittern.hw.hardened.schedule import Schedule, schedule
-from bittern.hw.hardened.search import (
-    Affine,
-    Space,
-    Style,
-    build,
-    search,
-    signed_digits,
-    styles_for,
-)
+from bittern.hw.hardened.search import build, search, styles_for
+from bittern.hw.hardened.space import Affine, Space, signed_digits
 from bittern.hw.operators import ConstantMatrix, Function
 from bittern.hw.operators.constant_matrix import lay
 from bittern.hw.pipeline import Stages

@@ -16,7 +16,8 @@ from bittern.hw.credit import store_of
 from bittern.hw.family import Family
 from bittern.hw.hardened.matrix_vector import HardenedMatrixVectorUnit, delay_of
 from bittern.hw.hardened.schedule import Schedule, schedule
-from bittern.hw.hardened.search import Progress, digits_of, search, silent
+from bittern.hw.hardened.search import Progress, search, silent
+from bittern.hw.hardened.space import digits_of
 from bittern.hw.operators.product import bounds_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,10 @@ from amaranth import Cat, Const, Shape, Value, signed, unsigned
 
 from bittern.hw.family import Family
 from bittern.hw.hardened.graph import ZERO, Graph
+from bittern.hw.hardened.rows import Style
 from bittern.hw.hardened.schedule import Schedule, schedule
-from bittern.hw.hardened.search import Affine, Style, build
+from bittern.hw.hardened.search import build
+from bittern.hw.hardened.space import Affine
 from bittern.hw.ints import shape_of
 from bittern.hw.operators.operator import Operator
 from bittern.hw.operators.product import bounds_of

@@ -1,0 +1,217 @@
+"""Trees of adders: the order in which the terms of a row are added, and the graph of all rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bittern.hw.hardened.graph import ZERO, Add, Graph
+from bittern.hw.hardened.rows import FREE
+from bittern.hw.ints import width_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bittern.hw.hardened.rows import Rows
+    from bittern.hw.hardened.space import Space, Term
+
+__all__ = ["Bill", "graph_of"]
+
+Word = tuple[int, int, int, int, int]
+"""A summand: its lowest bit, sign, range of what it is worth, and an index."""
+
+
+def join(one: Word, two: Word, pair: bool) -> tuple[int, int, int, int, int]:
+    """Return sites, lowest bit, sign and range of the sum of two words."""
+    if one[0] < two[0] or (one[0] == two[0] and one[1] >= two[1]):
+        low, sign, llo, lhi = one[:4]
+        high = two[0]
+        other = two[1]
+    else:
+        low, sign, llo, lhi = two[:4]
+        high = one[0]
+        other = one[1]
+    lo, hi = one[2] + two[2], one[3] + two[3]
+    if lo == hi:
+        return 0, low, sign, lo, hi
+    if sign == other and (llo >= 0 and lhi >> high == 0 if sign > 0
+                          else lhi <= 0 and -llo >> high == 0):
+        return 0, low, sign, lo, hi
+    if sign < 0:
+        bits = width_of(-hi >> low, -lo >> low) - high + low
+    else:
+        bits = width_of(lo >> low, hi >> low) - high + low
+    return bits + (bits & pair), low, sign, lo, hi
+
+
+def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, positive: bool
+              ) -> tuple[int, list[tuple[int, int]]]:
+    """Return the sites of a tree of words, and which two are added next, by index.
+
+    The cheapest two are next, if what is then left can be a tree of `depth` (0: any). What comes
+    out negative where it is to be `positive` takes a longer last adder, or a negation.
+    """
+    live = dict(enumerate(words))
+    deep = dict(enumerate(depths))
+    load, limit = sum(1 << d for d in depths), 1 << depth if depth else FREE
+    limit = max(limit, 1 << max(load - 1, 0).bit_length())
+    table = {(i, j): join(words[i], words[j], pair)
+             for i in live for j in live if i < j}
+    sites, steps = 0, []
+    last: tuple[Word, ...] = ()
+    plus = sum(word[1] > 0 for word in words) if positive else 0
+    while len(live) > 1:
+        best = None
+        for (i, j), joined in table.items():
+            di, dj = deep[i], deep[j]
+            top = di if di > dj else dj
+            if load + (2 << top) - (1 << di) - (1 << dj) > limit:
+                continue
+            if joined[2] < 0 and plus and len(live) > 2 and plus == (
+                    (live[i][1] > 0) + (live[j][1] > 0)):
+                continue # one that is positive stays for the last adder
+            metric = (joined[0], top, joined[4] - joined[3], i, j)
+            if best is None or metric < best:
+                best = metric
+        if best is None: # too deep for that
+            plus = 0
+            continue
+        i, j = best[3:]
+        joined = table[i, j]
+        sites += joined[0]
+        steps.append((i, j))
+        last = live[i], live[j]
+        plus += (joined[2] > 0) - (live[i][1] > 0) - (live[j][1] > 0) if plus else 0
+        k = len(words) + len(steps) - 1
+        load += (2 << best[1]) - (1 << deep[i]) - (1 << deep[j])
+        del live[i], live[j]
+        table = {key: value for key, value in table.items() if i not in key and j not in key}
+        new = (*joined[1:], k)
+        for other, word in live.items():
+            table[other, k] = join(word, new, pair)
+        live[k], deep[k] = new, best[1] + 1
+    (low, sign, lo, hi, _), = live.values()
+    if positive and sign < 0:
+        turned = steps and any(w[1] > 0 for w in last)
+        sites += max(w[0] for w in last) - low if turned else width_of(lo >> low, hi >> low) + 2
+    return sites, steps
+
+
+class Bill:
+    """What rows cost: the trees of each, which are looked for once."""
+
+    def __init__(self, space: Space, depth: int) -> None:
+        self.space, self.depth = space, depth
+        self.known: dict[object, int] = {}
+
+    def words(self, terms: Sequence[Term]) -> list[Word]:
+        found = []
+        for k, (node, shift, sign) in enumerate(terms):
+            lo, hi = self.space.ranges[node]
+            if sign < 0:
+                lo, hi = -hi, -lo
+            found.append((shift, sign, lo << shift, hi << shift, k))
+        return found
+
+    def row(self, node: int, terms: tuple[Term, ...], depths: list[int], limit: int) -> int:
+        key = terms, node in self.space.positive, tuple(depths) if self.depth else ()
+        sites = self.known.get(key)
+        if sites is None:
+            words = self.words(terms)
+            sites, _ = plan_tree(words, depths, self.space.pair, limit,
+                                 positive=node in self.space.positive)
+            self.known[key] = sites
+        return sites
+
+    def total(self, rows: Rows) -> int:
+        total = 0
+        for node in rows.terms:
+            terms = rows.row(node)
+            if len(terms) > 1 or (terms and terms[0][2] < 0):
+                total += self.row(node, terms, [rows.depths[n] for n, _, _ in terms],
+                                  rows.limits[node].bit_length() - 1 if self.depth else 0)
+        return total
+
+
+class _Words:
+    """Adders as they are made: none is made twice."""
+
+    def __init__(self, space: Space) -> None:
+        self.inputs, self.constants = space.inputs, space.constants
+        self.inverted = space.inverted
+        self.nodes: dict[Add, int] = {}
+
+    def make(self, add: Add) -> int:
+        """Return the node of an adder."""
+        return self.nodes.setdefault(add, len(self.inputs) + len(self.nodes))
+
+    def join(self, one: Term, two: Term, *, positive: bool = False) -> Term:
+        """Return the sum of two terms, with a positive sign if that can be had."""
+        if positive and one[2] < 0 and two[2] < 0:
+            one, two = min(((self.turned(one), two), (one, self.turned(two))),
+                           key=lambda pair: -max(term[2] for term in pair))
+        if (one[1], -one[2]) > (two[1], -two[2]):
+            one, two = two, one
+        (a, low, sign), (b, high, other) = one, two
+        if positive and sign < 0 < other:
+            return self.make(Add(b, a, low - high, True)), low, 1
+        return self.make(Add(a, b, high - low, sign != other)), low, sign
+
+    def turned(self, term: Term) -> Term:
+        """Return a negative term as a positive one, if its last adder can subtract otherwise."""
+        node, shift, sign = term
+        add = list(self.nodes)[node - len(self.inputs)] if node >= len(self.inputs) else None
+        if sign > 0 or add is None or not add.minus:
+            return term
+        return self.make(Add(add.b, add.a, -add.shift, True)), shift, 1
+
+    def graph(self, results: Sequence[Term]) -> Graph:
+        """Return the graph of what results need."""
+        results = [self.turned(term) for term in results]
+        outputs = [(node if sign > 0 or node == ZERO else self.make(Add(ZERO, node, 0, True)),
+                    shift) for node, shift, sign in results]
+        adds = list(self.nodes)
+        count = len(self.inputs)
+        needed = {node for node, _ in outputs}
+        for k in reversed(range(len(adds))):
+            if count + k in needed:
+                needed |= {adds[k].a, adds[k].b}
+        number = {ZERO: ZERO, **{k: k for k in range(count)}}
+        order: list[Add] = []
+        for k, add in enumerate(adds, count):
+            if k in needed:
+                number[k] = count + len(order)
+                order.append(Add(number[add.a], number[add.b], add.shift, add.minus))
+        return Graph(self.inputs, tuple(order),
+                     tuple((number[node], shift) for node, shift in outputs), self.constants,
+                     self.inverted)
+
+
+def graph_of(space: Space, rows: Rows) -> Graph:
+    """Return the adders of rows, in order."""
+    words = _Words(space)
+    bill = Bill(space, rows.style.depth)
+    done: dict[int, Term] = {k: (k, 0, 1) for k in range(len(space.inputs))}
+    done[ZERO] = ZERO, 0, 1
+
+    for node in rows.order():
+        terms = rows.row(node)
+        parts = []
+        for inner, shift, sign in terms:
+            base, more, its = done[inner]
+            parts.append((base, shift + more, sign * its))
+        # the words as they are, of which some are negative
+        inside = [(low, part[2], lo, hi, k) for part, (low, _, lo, hi, k) in zip(
+            parts, bill.words(terms), strict=True)]
+        _, steps = plan_tree(inside, [rows.depths[n] for n, _, _ in terms],
+                             space.pair, rows.limits[node].bit_length() - 1
+                             if rows.style.depth else 0,
+                             positive=node in space.positive)
+        for k, (i, j) in enumerate(steps, 1):
+            last = k == len(steps) and node in space.positive
+            parts.append(words.join(parts[i], parts[j], positive=last))
+        done[node] = parts[-1]
+    results = []
+    for node, shift, sign in space.results:
+        base, more, its = done[node]
+        results.append((base, shift + more, sign * its))
+    return words.graph(results)
