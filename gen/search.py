@@ -22,7 +22,7 @@ __all__ = ["Choice", "choices", "fold_to", "make_plan"]
 
 HASTE = 4
 """How many times faster than it needs to be a layer may be."""
-BLOCK = 0.3
+BLOCK = 0.2
 """Weight of a block of memory, in the LUTs that a device has for each."""
 DSP = 0.1
 """Weight of a multiplier, in the LUTs that a device has for each."""
