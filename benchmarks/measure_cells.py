@@ -35,10 +35,11 @@ from amaranth.hdl import UnusedElaboratable
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from common import RESULTS, load, save, say
+from devices import ECP5_25F, GW2A, HX8K, UP5K
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bittern.boards import absorb, board, dsp_pairs, dsp_registers
-from bittern.boards.board import Device, Family, Resources
+from bittern.boards import absorb, dsp_pairs, dsp_registers
+from bittern.boards.board import Device, Family
 from bittern.boards.measure import Measurement, count_all, measure_all
 from bittern.boards.synthesis import script
 from bittern.boards.toolchain import tools
@@ -51,14 +52,7 @@ SEED = 1
 CLOCK_MHZ = 200
 BATCH = 6 # clocks; the iCE40 and Gowin have 8 nets for them
 
-HX8K = Device(title="iCE40 HX8K", family=Family.ICE40, device="hx8k", package="ct256", speed="",
-              resources=Resources(lut4=7680, ff=7680, dsp=0, bram=32, bram_bits=4096,
-                                  bram_width=16))
-ECP5_25F = Device(title="ECP5 25F", family=Family.ECP5, device="25k", package="CABGA381",
-                  speed="6", resources=Resources(lut4=24288, ff=24288, dsp=28, bram=56,
-                                                 bram_bits=18432, bram_width=36))
-DEVICES = {Family.ICE40: HX8K, Family.ECP5: ECP5_25F, Family.GOWIN: board("tang_primer_20k")}
-UP5K = board("icebreaker") # the iCE40 with DSPs
+DEVICES = {Family.ICE40: HX8K, Family.ECP5: ECP5_25F, Family.GOWIN: GW2A}
 # what changes a netlist after Yosys
 CHANGES = {(Family.ICE40, False): [], (Family.ICE40, True): [dsp_pairs],
            (Family.ECP5, False): [absorb], (Family.ECP5, True): [absorb, dsp_registers],
@@ -175,7 +169,7 @@ def tasks(cell: Cell) -> Iterator[Task]:
     dsp = bool(MULTIPLIER.search(sources["ours"])) if cell.dsp is None else cell.dsp
     for family, device in DEVICES.items():
         if dsp and family is Family.ICE40:
-            device = UP5K # noqa: PLW2901
+            device = UP5K # noqa: PLW2901 # that of the family with multipliers
         for form, source in sources.items():
             depends = [source, script(family, "top", "cell", dsp=dsp), device.device, device.speed,
                        SEED, CLOCK_MHZ, tools(family)]
