@@ -92,6 +92,7 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
         case Family.ECP5:
             absorb(cells)
             move_registers(cells)
+            _heed_global_reset(cells["modules"], top)
     Path(folder, f"{top}.json").write_text(json.dumps(cells))
     counts = count(cells, top)
     Path(folder, "synthesis.json").write_text(json.dumps(counts, indent=1))
@@ -120,6 +121,19 @@ def script(family: Family, top: str, module: str, *, keep: Sequence[str] = (),
         "setattr -mod -unset src =*",
         f"write_json {_file(module)}",
     ]
+
+
+def _heed_global_reset(modules: dict[str, Any], top: str) -> None:
+    """Have all flip-flops reset by the wires that an ``SGSR`` in `top` drives, if there is one.
+
+    Yosys sees to it in the module that has the ``SGSR``, and does not see it from the others.
+    """
+    if all(cell["type"] != "SGSR" for cell in modules[top]["cells"].values()):
+        return
+    for name, module in modules.items():
+        for cell in module["cells"].values():
+            if cell["type"] == "TRELLIS_FF" and name != top:
+                cell["parameters"]["GSR"] = "ENABLED"
 
 
 def _in_luts(depth: int, width: int) -> list[str]:

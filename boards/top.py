@@ -5,11 +5,12 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
-from amaranth import ClockDomain, ClockSignal, Const, Module, ResetSignal, Signal
+from amaranth import ClockDomain, ClockSignal, Const, Instance, Module, ResetSignal, Signal
 from amaranth.hdl import Elaboratable
 from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer  # type: ignore[import-untyped]
 
+from bittern.boards.board import Family
 from bittern.boards.pll import Ecp5Clock, GowinClock, Ice40Clock
 
 if TYPE_CHECKING:
@@ -52,10 +53,22 @@ class Top(Elaboratable):
                 m.submodules.pll = self.clock.pll(pin.i, clk, locked)
             else:
                 m.d.comb += [clk.eq(pin.i), locked.eq(Const(1))]
+        if self.board.family is Family.ECP5:
+            _global_reset(m, clk, locked)
+        else:
+            self._timed_reset(m, clk, locked)
+        uart: Any = platform.request("uart", dir="-")
+        m.submodules.rx_pin = rx = io.Buffer(io.Direction.Input, uart.rx)
+        m.submodules.tx_pin = tx = io.Buffer(io.Direction.Output, uart.tx)
+        m.submodules[DESIGN] = self.design
+        m.d.comb += [self.design.rx.eq(rx.i), tx.o.eq(self.design.tx)]
+        return m
+
+    def _timed_reset(self, m: Module, clk: Signal, locked: Signal) -> None:
+        """Make the domain of `clk`, which a net resets until it has been `locked` for a while."""
         m.domains.sync = ClockDomain()
         m.domains.start = ClockDomain(reset_less=True, local=True)
         m.d.comb += [ClockSignal("sync").eq(clk), ClockSignal("start").eq(clk)]
-
         steady = Signal()
         m.submodules.lock_sync = FFSynchronizer(locked, steady, o_domain="start")
         last = ceil(POWER_ON_US * self.clock.frequency)
@@ -68,9 +81,16 @@ class Top(Elaboratable):
             m.d.start += timer.eq(timer + 1)
         m.d.comb += ResetSignal("sync").eq(~running)
 
-        uart: Any = platform.request("uart", dir="-")
-        m.submodules.rx_pin = rx = io.Buffer(io.Direction.Input, uart.rx)
-        m.submodules.tx_pin = tx = io.Buffer(io.Direction.Output, uart.tx)
-        m.submodules[DESIGN] = self.design
-        m.d.comb += [self.design.rx.eq(rx.i), tx.o.eq(self.design.tx)]
-        return m
+
+def _global_reset(m: Module, clk: Signal, locked: Signal) -> None:
+    """Make the domain of `clk`, which the wires of the device reset until it is `locked`.
+
+    They lead to each flip-flop as the clock does; a net would take longer than a clock to cross an
+    85F, and be in the way of others.
+    """
+    m.domains.sync = ClockDomain(reset_less=True)
+    m.d.comb += ClockSignal("sync").eq(clk)
+    held, steady = Signal(), Signal()
+    for d, q in ((locked, held), (held, steady)): # they must not reset themselves
+        m.submodules += Instance("FD1S3AX", p_GSR="DISABLED", i_CK=clk, i_D=d, o_Q=q)
+    m.submodules += Instance("SGSR", i_CLK=clk, i_GSR=steady)

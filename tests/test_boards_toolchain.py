@@ -14,8 +14,10 @@ from bittern.boards import BOARDS
 from bittern.boards.board import Family
 from bittern.boards.measure import measure, measure_all
 from bittern.boards.patience import Patience
-from bittern.boards.synthesis import netlist, synthesize
-from bittern.boards.toolchain import build
+from bittern.boards.pll import clock_below
+from bittern.boards.synthesis import netlist, synthesis, synthesize
+from bittern.boards.toolchain import _elaborate, build
+from bittern.boards.top import Top
 from bittern.boards.usage import Usage, check_fits, synthesized
 
 
@@ -239,3 +241,18 @@ def test_synthesis_counts_cells_and_writes_them_as_verilog(family):
     flip_flop = {Family.ICE40: "SB_DFF", Family.ECP5: "TRELLIS_FF", Family.GOWIN: "DFF"}
     assert flip_flop[family] in verilog
     assert "site-packages" not in verilog
+
+
+def test_the_wires_for_it_reset_every_flip_flop_of_an_ecp5_but_those_that_drive_them(tmp_path):
+    board = next(b for b in BOARDS if b.family is Family.ECP5)
+    layers = ["dense_0", "dense_1"]
+    modules = _elaborate(Top(Echo(), board, clock_below(board.family, 25, 100)), board, tmp_path,
+                         layers)
+    synthesis(board.family, tmp_path, "top", keep=list(modules.values()))
+    found = json.loads((tmp_path / "top.json").read_text())["modules"]
+    assert [cell["type"] for cell in found["top"]["cells"].values()].count("SGSR") == 1
+    for name in ("top", *modules.values()):
+        resets = [cell["parameters"]["GSR"] for cell in found[name]["cells"].values()
+                  if cell["type"] == "TRELLIS_FF"]
+        assert resets.count("DISABLED") == (2 if name == "top" else 0)
+        assert resets.count("ENABLED") > 0
