@@ -116,8 +116,8 @@ class Layer(ABC):
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         """Estimate the resources of `build`."""
 
-    def at_once(self, fold: Fold, *xs: Tensor) -> int: # noqa: ARG002
-        """Return the transfers that come at the end of a frame, where they are to be queued."""
+    def queued(self, fold: Fold, *xs: Tensor) -> int: # noqa: ARG002
+        """Return how deep a queue should be behind it; below 2: none."""
         return 0
 
     @classmethod

@@ -27,6 +27,8 @@ FRAMES, SETTLED = 3, 1000
 """Frames, or else cycles, that are simulated: a design is in its steady state by then."""
 WAITS = 4
 """Part of a frame that waits in a queue, before that is known."""
+SLACKS = (0, 1, 2, 4, 8)
+"""By how much deeper a queue may be: full ones are emptied and filled a cycle apart."""
 FULL, MOST = 0.75, 0.9
 """Shares of a device's LUTs and flip-flops that a plan fills: fuller ones than the first route
 slowly, and to slow clocks; than the second, hardly."""
@@ -103,18 +105,34 @@ class Plan:
         consumers = self.graph.consumers(INPUT)
         return self.folds[consumers[0].name].simd if consumers else 1
 
-    @cached_property
+    @property
     def cells(self) -> list[Placed]:
         """All cells in topological order; the last one drives the output."""
+        return self._timed[0]
+
+    @property
+    def timing(self) -> Timing:
+        """Cycles between frames and through the design, exactly as the hardware has them."""
+        return self._timed[1]
+
+    @cached_property
+    def _timed(self) -> tuple[list[Placed], Timing]:
         endless = self._endless
         if not any(cell.promised == Store(0) for cell in endless):
-            return endless
+            return endless, self._simulate(endless)
         # A queue as deep as it ever was when it had no end holds nothing up, under stalls neither:
         # what a layer must have taken to give its first transfer does not depend on time. Frames
         # come as fast as the slowest cell takes them: faster, the queues would just fill.
-        levels = self._simulate(endless, pace=_slowest(endless)).levels
-        return self._layout({cell.name: max(level, 2)
-                             for cell, level in zip(endless, levels, strict=True)})
+        slowest = _slowest(endless)
+        levels = self._simulate(endless, pace=slowest).levels
+        found = []
+        for slack in SLACKS:
+            cells = self._layout({cell.name: max(level + slack, 2)
+                                  for cell, level in zip(endless, levels, strict=True)})
+            found.append((cells, self._simulate(cells)))
+            if found[-1][1].interval <= slowest:
+                break
+        return min(found, key=lambda pair: pair[1].interval)
 
     @cached_property
     def _endless(self) -> list[Placed]:
@@ -124,11 +142,6 @@ class Plan:
     def _simulate(self, cells: list[Placed], *, pace: int = 0) -> Timing:
         frames = max(FRAMES, transfers(SETTLED, _slowest(cells)))
         return _timing(cells, self.input.transfers, self.output.transfers, frames=frames, pace=pace)
-
-    @cached_property
-    def timing(self) -> Timing:
-        """Cycles between frames and through the design, exactly as the hardware has them."""
-        return self._simulate(self.cells)
 
     def _layout(self, depths: dict[str, int]) -> list[Placed]:
         """Return the cells; queues before layers of several inputs have the depth in `depths`."""
@@ -165,7 +178,7 @@ class Plan:
                 node.name, node.name, partial(node.layer.build, fold, *xs),
                 partial(_promise, node.layer, fold, xs), node.layer.cycles(fold, *xs), (),
                 node.layer.cost(fold, *xs)), *sources)
-            if (depth := node.layer.at_once(fold, *xs)) > 1:
+            if (depth := node.layer.queued(fold, *xs)) > 1:
                 source = add(_queue(f"{node.name}_o", node.name, self.types[node.name], fold.pe,
                                     depth), source)
             publish(node.name, source)

@@ -24,6 +24,7 @@ from bittern.gen.processes import (
     storing,
     taking,
 )
+from bittern.hw.stream import transfers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +130,8 @@ class Timing:
     Parameters
     ----------
     interval : int
-        Cycles from a frame to the next, in the steady state.
+        Cycles from a frame to the next, in the steady state: the mean of the later half of the
+        frames, rounded up.
     latency : int
         From the cycle that takes a frame's first transfer to the one that gives its last, in an
         empty design.
@@ -179,10 +181,12 @@ def simulate(cells: Sequence[Cell], transfers_in: Sequence[int], transfers_out: 
         raise DeadlockError(f"the design stops after {len(result.taken) // transfers_out} frames: "
                             "its queues are too short")
     ends = result.taken[transfers_out - 1::transfers_out][:frames]
+    half = frames // 2
     levels = tuple(max((n + 1 - bisect_right(gone, cycle)
                         for n, cycle in enumerate(streams[cell.sources[0]].taken)), default=0)
                    for cell, gone in zip(cells, left, strict=True))
-    return Timing(ends[-1] - ends[-2], ends[0] - min(i.taken[0] for i in inputs), levels)
+    return Timing(transfers(ends[-1] - ends[half - 1], frames - half),
+                  ends[0] - min(i.taken[0] for i in inputs), levels)
 
 
 def _process(promise: Steps | Store | Split, ins: list[Stream], outs: list[Stream],
