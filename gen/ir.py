@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 import numpy as np
 from amaranth import Shape
@@ -88,6 +88,9 @@ class Layer(ABC):
     Implementations are frozen dataclasses, one file each, listed in ``gen.layers.LAYERS``.
     """
 
+    cuts: ClassVar[bool] = False
+    """Whether no path of gates leads from ``ready`` of its output to that of its inputs."""
+
     @abstractmethod
     def infer(self, *xs: Tensor) -> Tensor:
         """Return the type of the output; :exc:`ValueError` if `xs` cannot be the inputs."""
@@ -116,8 +119,8 @@ class Layer(ABC):
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         """Estimate the resources of `build`."""
 
-    def queued(self, fold: Fold, *xs: Tensor) -> int: # noqa: ARG002
-        """Return how deep a queue should be behind it; below 2: none."""
+    def at_once(self, fold: Fold, *xs: Tensor) -> int: # noqa: ARG002
+        """Return the transfers that come at the end of a frame, where they are to be queued."""
         return 0
 
     @classmethod

@@ -29,6 +29,8 @@ WAITS = 4
 """Part of a frame that waits in a queue, before that is known."""
 SLACKS = (0, 1, 2, 4, 8)
 """By how much deeper a queue may be: full ones are emptied and filled a cycle apart."""
+HOP_NS = 4
+"""What a signal ``ready`` takes to pass a cell, wires included, on an ECP5."""
 FULL, MOST = 0.75, 0.9
 """Shares of a device's LUTs and flip-flops that a plan fills: fuller ones than the first route
 slowly, and to slow clocks; than the second, hardly."""
@@ -53,6 +55,8 @@ class Placed:
     sources : tuple[int, ...]
         What each input reads.
     cost : Cost
+    cuts : bool
+        Whether no path of gates leads from ``ready`` of its output to that of its inputs.
     """
 
     name: str
@@ -62,6 +66,7 @@ class Placed:
     cycles: int
     sources: tuple[Source, ...]
     cost: Cost
+    cuts: bool = False
 
     @cached_property
     def promise(self) -> Steps | Store | Split | None:
@@ -143,12 +148,21 @@ class Plan:
         frames = max(FRAMES, transfers(SETTLED, _slowest(cells)))
         return _timing(cells, self.input.transfers, self.output.transfers, frames=frames, pace=pace)
 
+    @property
+    def _passable(self) -> int:
+        """How many cells a ready signal may pass in a clock; behind the last one is a queue."""
+        return max(int(1000 / self.target.clock_mhz / HOP_NS) - 1, 1)
+
     def _layout(self, depths: dict[str, int]) -> list[Placed]:
         """Return the cells; queues before layers of several inputs have the depth in `depths`."""
         cells: list[Placed] = []
         drivers: dict[str, list[Source]] = {}
+        passed = {-1: 0}
+        """Cells between each and the last one that cuts paths of ready signals."""
 
         def add(cell: Placed, *sources: Source) -> Source:
+            passed[len(cells)] = 0 if cell.cuts else (
+                max(passed[source.cell] for source in sources) + (cell.cost != Cost()))
             cells.append(replace(cell, sources=sources))
             return Source(len(cells) - 1)
 
@@ -177,8 +191,11 @@ class Plan:
             source = add(Placed(
                 node.name, node.name, partial(node.layer.build, fold, *xs),
                 partial(_promise, node.layer, fold, xs), node.layer.cycles(fold, *xs), (),
-                node.layer.cost(fold, *xs)), *sources)
-            if (depth := node.layer.queued(fold, *xs)) > 1:
+                node.layer.cost(fold, *xs), node.layer.cuts), *sources)
+            depth = node.layer.at_once(fold, *xs)
+            if passed[source.cell] >= self._passable:
+                depth = max(depth, 2)
+            if depth > 1:
                 source = add(_queue(f"{node.name}_o", node.name, self.types[node.name], fold.pe,
                                     depth), source)
             publish(node.name, source)
@@ -242,7 +259,7 @@ def route(name: str, layer: str, tensor: Tensor, wide: int, needed: int) -> Iter
         yield Placed(f"{name}_narrow", layer,
                      partial(Narrow, element, size, wide=wide, narrow=least),
                      Steps(takes, gives, 1), len(takes) * tensor.vectors, (),
-                     Cost(held + 10, held))
+                     Cost(held + 10, held), cuts=True)
     if needed != least:
         parts = needed // least
         taken, held = transfers(size, least), needed * element.width
@@ -260,7 +277,7 @@ def _queue(name: str, layer: str, tensor: Tensor, count: int, depth: int) -> Pla
     cost = Cost(bits + 4, 2 * bits + 2, bare=bits) if depth == 2 else Cost(30, 30, ((words, bits),))
     return Placed(f"{name}_queue", layer,
                   partial(Queue, data.ArrayLayout(tensor.element, count), depth), Store(depth), 0,
-                  (), cost)
+                  (), cost, cuts=True)
 
 
 def _fork(edge: str, tensor: Tensor, count: int, readers: int) -> Placed:

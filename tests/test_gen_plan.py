@@ -144,3 +144,12 @@ def test_a_device_that_is_too_small_says_what_is_needed():
         make_plan(chain(0, [256, 128, 64], 0, 255), SMALL, fps=1e5)
     with pytest.raises(ValueError, match="are needed"):
         make_plan(chain(0, [1000, 1000], 0, 255), SMALL)
+
+
+def test_no_path_of_ready_signals_passes_more_cells_than_the_clock_allows():
+    graph = compile_graph(residual(4), PIPELINE, np.zeros((1, *residual(4).input.shape), int))
+    names = {mhz: {cell.name for cell in fold_to(graph, 50, replace(SMALL, clock_mhz=mhz)).cells}
+             for mhz in (20, 200)}
+    added = names[200] - names[20]
+    assert added
+    assert all(name.endswith("_o_queue") for name in added)

@@ -37,6 +37,8 @@ class Dense(Weighted):
         Steps of the search for adders, where the weights are wiring.
     """
 
+    cuts = True
+
     weights: Ints
     bias: Ints
     only: str = ""

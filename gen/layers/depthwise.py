@@ -44,6 +44,8 @@ class Depthwise(Weighted):
         As of :class:`Weighted`.
     """
 
+    cuts = True
+
     patches: Patches
     weights: Ints
     bias: Ints

@@ -26,6 +26,8 @@ __all__ = ["MaxPool"]
 class MaxPool(Layer):
     """``y[…, c] = max(seen[…, t, c])``; filling counts, so let it be no more than any element."""
 
+    cuts = True
+
     patches: Patches
 
     def infer(self, *xs: Tensor) -> Tensor:

@@ -92,10 +92,6 @@ class Requantize(Layer):
                          SerialQuotient.latency_of(spec, folds) - len(rest))
         return Steps((True,) * count, (True,) * count, spec.latency(folds))
 
-    def queued(self, fold: Fold, *xs: Tensor) -> int:
-        # cuts a path of ready signals from the layer behind it to that before it
-        return 2 if fold.format == SERIAL else 0
-
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         (x,) = xs
         spec, width = self.spec, x.element.width

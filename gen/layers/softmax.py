@@ -20,6 +20,8 @@ __all__ = ["Softmax"]
 class Softmax(Layer):
     """``y = spec(x)`` along the last axis."""
 
+    cuts = True
+
     spec: softmax.SoftmaxSpec
 
     def infer(self, *xs: Tensor) -> Tensor:

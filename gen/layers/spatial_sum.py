@@ -47,8 +47,7 @@ class SpatialSum(Layer):
         return Steps((True,) * (before + count), (False,) * before + (True,) * count,
                      FrameSum.latency)
 
-    def queued(self, fold: Fold, *xs: Tensor) -> int:
-        # all come at the end of a frame
+    def at_once(self, fold: Fold, *xs: Tensor) -> int:
         return transfers(xs[0].channels, fold.pe)
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:

@@ -26,6 +26,8 @@ class Window(Layer):
     element, repeats them, or sets them apart.
     """
 
+    cuts = True
+
     patches: Patches
 
     def infer(self, *xs: Tensor) -> Tensor:
