@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bittern.gen.rtlil import to_rtlil
-from bittern.hw.operators import OPERATORS, Function
+from bittern.hw.operators import OPERATORS, Function, TruncatedProduct
 from bittern.sim.logic import Logic
 
 if TYPE_CHECKING:
@@ -80,8 +80,9 @@ def claims(operator: Operator) -> list[Claim]:
         return [Claim(f"{operator}: {name}", lambda c=one: c, lambda c=two: c) # type: ignore[misc]
                 for name, one, two in lemmas]
     bits = sum(shape.width for shape in operator.inputs)
-    multiplies = len(operator.inputs) > 1 and bits <= WIDEST and "cell $mul " in to_rtlil(
-        Function(operator, naive=True))
+    multiplies = isinstance(operator, TruncatedProduct) or (
+        len(operator.inputs) > 1 and bits <= WIDEST
+        and "cell $mul " in to_rtlil(Function(operator, naive=True)))
     if bits > (WIDEST_PRODUCT if multiplies else WIDEST):
         return []
     return [Claim(str(operator), lambda: Function(operator),
