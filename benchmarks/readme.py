@@ -75,7 +75,8 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
     yield table("network", "board", "classifications/s", "latency", "clock", "cycles", "LUT4",
                 "flip-flops", "memories", "DSPs")
     for r in found.get("build", {}).values():
-        yield row(f"`{r['network']}`", TITLES[r["board"]], f"{r['inferences_per_second']:,.0f}",
+        yield row(f"`{r['network']}`{', as wiring' if r.get('hardened') else ''}",
+                  TITLES[r["board"]], f"{r['inferences_per_second']:,.0f}",
                   f"{r['latency_us']:.2f} us", f"{r['clock_mhz']:.4g} MHz",
                   r["predicted_cycles_per_inference"], f"{r['lut4']:,}", f"{r['ff']:,}",
                   r["bram"], r["dsp"])

@@ -1,9 +1,10 @@
 """How fast and how large: routed designs, and the time of Bittern's own steps.
 
-    python benchmarks/speed.py [build|time ...] [--clock MHZ] [--fps N] [--seed S] [--only POINT]
+    python benchmarks/speed.py [build|plan|time ...] [--clock MHZ] [--fps N] [--seed S]
+                               [--only POINT]
 
-`build`: `tfc_w1a1` on the ULX3S 85F at several rates and the shipped network on the iCEBreaker,
-routed, layer by layer. `time`: `bittern generate`, the golden model, and whether a second run
+`build`: the networks of `POINTS` on their boards, routed, layer by layer. `plan`: what other rates
+and other boards would take. `time`: `bittern generate`, the golden model, and whether a second run
 writes the same bytes.
 """
 
@@ -27,7 +28,7 @@ from bittern.console import show, table
 from bittern.gen.compile import compile_network
 from bittern.gen.importers import read
 
-PARTS = ("build", "time")
+PARTS = ("build", "plan", "time")
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,14 @@ class Point:
     clock: float | None = None
     least_fps: float = 0
     most_lut4: int | None = None
+    hardened: bool = False
 
     def options(self, seed: int | None = None) -> list[str]:
         """Return the options of the commands."""
         given = (("--fps", self.fps), ("--clock", self.clock), ("--seed", seed))
         return ["--board", self.board, *(text for name, value in given if value is not None
-                                         for text in (name, f"{value:.10g}"))]
+                                         for text in (name, f"{value:.10g}")),
+                *(("--format", "*=hardened") if self.hardened else ())]
 
 
 POINTS = {
@@ -58,7 +61,11 @@ POINTS = {
     "kws": Point("mlperf_tiny_kws", "ulx3s_85f", 4000, 100, 3100),
     "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2500, 100, 2450),
     "ad": Point("mlperf_tiny_ad", "ulx3s_85f", 51_000, 98, 50_000),
+    "kws-45f": Point("mlperf_tiny_kws", "ulx3s_45f", 6200, 100),
+    "kws-25f": Point("mlperf_tiny_kws", "ulx3s_25f", 2500, 80),
     "kws-20k": Point("mlperf_tiny_kws", "tang_primer_20k", 1200, 81),
+    "digits-wired": Point("digits", "ulx3s_85f", 100e6, 100, 100e6, hardened=True),
+    "jets-wired": Point("jet_tagging_w6a6", "ulx3s_85f", 100e6, 100, 100e6, hardened=True),
 }
 FASTEST = "mlperf_tiny_kws"
 CLOCKS = {"ulx3s_85f": 100, "ulx3s_45f": 100, "ulx3s_25f": 80, "tang_primer_20k": 81,
@@ -86,7 +93,8 @@ def build(point: Point, seed: int, folder: Path) -> dict[str, Any] | None:
             "predicted_latency_cycles", "estimated_lut4", "estimated_bram", "tools", "seed",
             "available_lut4", "available_dsp", "available_bram")
     bound = point.most_lut4
-    return {"command": command, "network": point.network, "layers": layers,
+    return {"command": command, "network": point.network, "hardened": point.hardened,
+            "layers": layers,
             **{key: result[key] for key in keys},
             "network_lut4": sum(layer["lut4"] for layer in layers),
             "least_inferences_per_second": point.least_fps, "most_lut4": bound,
@@ -262,6 +270,7 @@ def main() -> None:
         if "build" in parts:
             results["build"] = {p: r for p in arguments.only or POINTS if (r := build(
                 replace(POINTS[p], **tried), arguments.seed, folder / p))}
+        if "plan" in parts:
             results["rates"] = rates()
             results["fastest"] = fastest()
         if "time" in parts:
