@@ -187,6 +187,9 @@ class Plan:
                     queue = _queue(name, node.name, xs[k], fold.simd, 0)
                     depth = depths.get(queue.name, 0)
                     source = add(_queue(name, node.name, xs[k], fold.simd, depth), source)
+                    if self._passable == 1: # a block of memory takes half a clock to be read
+                        source = add(_queue(f"{name}_front", node.name, xs[k], fold.simd, 2),
+                                     source)
                 sources.append(source)
             source = add(Placed(
                 node.name, node.name, partial(node.layer.build, fold, *xs),
