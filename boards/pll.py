@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
 
-from amaranth import Const, Instance
+from amaranth import Const, Instance, Signal
 
 from bittern.boards.board import Family
 
 if TYPE_CHECKING:
-    from amaranth import Signal
+    from collections.abc import Callable, Iterable
+
     from amaranth.hdl import IOValue, Value
 
 __all__ = ["Clock", "Ecp5Clock", "GowinClock", "Ice40Clock", "Oscillator", "clock_below",
@@ -67,24 +69,33 @@ class Ice40Clock(Oscillator):
 
 @dataclass(frozen=True)
 class Ecp5Clock(Oscillator):
-    """An ECP5 ``EHXPLLL`` with feedback from its output; the fields are its dividers."""
+    """An ECP5 ``EHXPLLL`` with feedback from its first output; the fields are its dividers.
+
+    The design runs on that output or, if `clkos_div` is not 0, on the second one.
+    """
 
     clki_div: int
     clkfb_div: int
     clkop_div: int
+    clkos_div: int = 0
 
     @property
     def vco(self) -> Fraction:
         """Frequency of the oscillator inside."""
-        return self.frequency * self.clkop_div
+        return self.input / self.clki_div * self.clkfb_div * self.clkop_div
 
     @property
     def frequency(self) -> Fraction:  # noqa: D102
-        return self.input / self.clki_div * self.clkfb_div
+        return self.vco / (self.clkos_div or self.clkop_div)
 
     def pll(self, clock: Value, output: Signal, locked: Signal) -> Instance:
         """Return the PLL, fed from the buffered oscillator."""
         parameters: dict[str, Any] = {f"p_OUTDIVIDER_MUX{d}": f"DIV{d}" for d in "ABCD"}
+        feedback = output
+        if self.clkos_div:
+            feedback = Signal(name="feedback")
+            parameters |= {"p_CLKOS_ENABLE": "ENABLED", "p_CLKOS_DIV": self.clkos_div,
+                           "p_CLKOS_CPHASE": 0, "p_CLKOS_FPHASE": 0, "o_CLKOS": output}
         return Instance(
             "EHXPLLL",
             # nextpnr derives the clock of the design from these dividers; the rest is analog,
@@ -115,8 +126,8 @@ class Ecp5Clock(Oscillator):
             i_PLLWAKESYNC=Const(0),
             i_ENCLKOP=Const(0),
             i_CLKI=clock,
-            i_CLKFB=output,
-            o_CLKOP=output,
+            i_CLKFB=feedback,
+            o_CLKOP=feedback,
             o_LOCK=locked,
         )
 
@@ -180,17 +191,17 @@ def clock_below(family: Family, oscillator_mhz: float, wanted_mhz: float) -> Clo
     return max(reachable, key=_preference)
 
 
-def _preference(clock: Clock) -> tuple[Fraction, bool, Fraction, int]:
+def _preference(clock: Clock) -> tuple[Fraction, float, Fraction, int]:
     """Order clocks: fast, simple, the VCO in the middle of its range, few divisions."""
     match clock:
         case Ice40Clock():
             return clock.frequency, False, Fraction(0), -clock.divr
         case Ecp5Clock():
-            return clock.frequency, False, -abs(clock.vco - 600), -clock.clki_div
+            return clock.frequency, not clock.clkos_div, -abs(clock.vco - 600), -clock.clki_div
         case GowinClock():
             return clock.frequency, False, -abs(clock.vco - 850), -clock.idiv
         case _:
-            return clock.frequency, True, Fraction(0), 0
+            return clock.frequency, 2, Fraction(0), 0
 
 
 def _ice40(source: Fraction) -> list[Clock]:
@@ -203,16 +214,19 @@ def _ice40(source: Fraction) -> list[Clock]:
             if 533 <= clock.vco <= 1066 and 16 <= clock.frequency <= 275]
 
 
+@cache
 def _ecp5(source: Fraction) -> list[Clock]:
     """Return all settings within the limits of the data sheet (in MHz)."""
     ratios = ((ref, feedback) for ref in range(1, 129) if source / ref >= Fraction("3.125")
               for feedback in range(1, 81) if 10 <= source * feedback / ref <= 400)
-    clocks: list[Clock] = []
+    clocks: list[Ecp5Clock] = []
     for ref, feedback in ratios:
         out = source * feedback / ref
         divisions = range(max(1, ceil(400 / out)), min(128, floor(800 / out)) + 1)
         clocks += [Ecp5Clock(source, ref, feedback, division) for division in divisions]
-    return clocks
+    vcos = {clock.vco: clock for clock in reversed(clocks)}
+    return [*clocks, *(replace(clock, clkos_div=division) for vco, clock in vcos.items()
+                       for division in range(ceil(vco / 400), floor(vco / 10) + 1))]
 
 
 def _gowin(source: Fraction) -> list[Clock]:
@@ -225,7 +239,8 @@ def _gowin(source: Fraction) -> list[Clock]:
             if 500 <= clock.vco <= 1200 and Fraction("3.90625") < clock.frequency <= 600]
 
 
-SETTINGS = {Family.ICE40: _ice40, Family.ECP5: _ecp5, Family.GOWIN: _gowin}
+SETTINGS: dict[Family, Callable[[Fraction], Iterable[Clock]]] = {
+    Family.ICE40: _ice40, Family.ECP5: _ecp5, Family.GOWIN: _gowin}
 
 
 def filter_range(pfd: Fraction) -> int:

