@@ -1,4 +1,4 @@
-"""What the benchmarks share: where networks are, how commands run, where results go."""
+"""What the benchmarks share: networks, devices, how commands run, where results go."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from bittern.boards import board
+from bittern.boards.board import Device, Family, Resources
+
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 DIGITS = ROOT / "examples" / "digits"
@@ -19,6 +22,17 @@ TFCS = ("tfc_w1a1", "tfc_w2a2")
 JETS = "jet_tagging_w6a6"
 TINY = ("mlperf_tiny_kws", "mlperf_tiny_ic", "mlperf_tiny_ad")
 SUFFIXES = (".onnx", ".tflite")
+HX8K = Device(title="iCE40 HX8K", family=Family.ICE40, device="hx8k", package="ct256", speed="",
+              resources=Resources(lut4=7680, ff=7680, dsp=0, bram=32, bram_bits=4096,
+                                  bram_width=16))
+ECP5_25F = Device(title="ECP5 25F", family=Family.ECP5, device="25k", package="CABGA381",
+                  speed="6", resources=Resources(lut4=24288, ff=24288, dsp=28, bram=56,
+                                                 bram_bits=18432, bram_width=36))
+ECP5_85F = Device(title="ECP5 85F", family=Family.ECP5, device="85k", package="CABGA381",
+                  speed="6", resources=Resources(lut4=83640, ff=83640, dsp=156, bram=208,
+                                                 bram_bits=18432, bram_width=36))
+GW2A = board("tang_primer_20k")
+UP5K = board("icebreaker")
 
 
 def shared() -> Path:

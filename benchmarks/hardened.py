@@ -24,8 +24,7 @@ import numpy as np
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from common import ROOT, load, save, say, shared, versions
-from devices import ECP5_85F, GW2A, HX8K
+from common import ECP5_85F, GW2A, HX8K, ROOT, load, save, say, shared, versions
 
 from bittern.boards.measure import count_all, measure
 from bittern.boards.routing import PACKAGES

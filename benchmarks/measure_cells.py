@@ -34,8 +34,7 @@ from amaranth import Module
 from amaranth.hdl import UnusedElaboratable
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from common import RESULTS, load, save, say
-from devices import ECP5_25F, GW2A, HX8K, UP5K
+from common import ECP5_25F, GW2A, HX8K, RESULTS, UP5K, load, save, say
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bittern.boards import absorb, dsp_pairs, dsp_registers
@@ -138,7 +137,9 @@ def first_line(kind: object) -> str:
 
 def file_of(kind: type) -> str:
     """Return the path of the module of a class within the project."""
-    return str(Path(kind.__module__.removeprefix("bittern.").replace(".", "/")).with_suffix(".py"))
+    package, _, module = kind.__module__.partition(".")
+    path = module if package == "bittern" else f"benchmarks.{package}.{module}"
+    return str(Path(path.replace(".", "/")).with_suffix(".py"))
 
 
 def cells() -> Iterator[Cell]:
