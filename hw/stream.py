@@ -65,16 +65,15 @@ class Queue(wiring.Component):
     def _registers(self, m: Module) -> None:
         i, o = self.i.payload, self.o.payload
         spill, front = (Signal.like(i, name=n, reset_less=True) for n in ("spill", "front"))
-        # `ready` as it is: the module that reads it would invert it behind a long wire
-        ready, valid = Signal(init=1), Signal()
-        m.d.comb += [self.i.ready.eq(ready), self.o.valid.eq(valid), o.eq(front)]
-        with m.If(ready):
+        spilled, valid = Signal(), Signal()
+        m.d.comb += [self.i.ready.eq(~spilled), self.o.valid.eq(valid), o.eq(front)]
+        with m.If(~spilled):
             m.d.sync += spill.eq(i)
         with m.If(self.o.ready | ~valid):
-            m.d.sync += [front.eq(Mux(ready, i, spill)), valid.eq(~ready | self.i.valid),
-                         ready.eq(1)]
+            m.d.sync += [front.eq(Mux(spilled, spill, i)), valid.eq(spilled | self.i.valid),
+                         spilled.eq(0)]
         with m.Elif(self.i.valid):
-            m.d.sync += ready.eq(0)
+            m.d.sync += spilled.eq(1)
 
     def _memory(self, m: Module) -> None:
         m.submodules.store = store = memory.Memory( # type: ignore[var-annotated]
@@ -82,11 +81,9 @@ class Queue(wiring.Component):
         write, read = store.write_port(), store.read_port()
         head, tail = Signal(range(self.depth)), Signal(range(self.depth))
         level, valid = Signal(range(self.depth + 1)), Signal()
-        after, ready = Signal.like(level), Signal(init=1)
         push, pop = Signal(), Signal()
         m.d.comb += [
-            self.i.ready.eq(ready), after.eq(level + push - pop),
-            push.eq(self.i.valid & self.i.ready),
+            self.i.ready.eq(level != self.depth), push.eq(self.i.valid & self.i.ready),
             write.en.eq(push), write.addr.eq(head), write.data.eq(self.i.payload),
             pop.eq((self.o.ready | ~valid) & (level != 0)), read.en.eq(pop), read.addr.eq(tail),
             self.o.valid.eq(valid), self.o.payload.eq(read.data),
@@ -94,7 +91,7 @@ class Queue(wiring.Component):
         for enable, at in ((push, head), (pop, tail)):
             with m.If(enable):
                 m.d.sync += at.eq(Mux(at == self.depth - 1, 0, at + 1))
-        m.d.sync += [level.eq(after), ready.eq(after != self.depth)]
+        m.d.sync += level.eq(level + push - pop)
         with m.If(self.o.ready | ~valid):
             m.d.sync += valid.eq(pop)
 
