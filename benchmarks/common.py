@@ -1,4 +1,4 @@
-"""What the benchmarks share: networks, devices, how commands run, where results go."""
+"""What the benchmarks share: networks, devices, how commands run, results."""
 
 from __future__ import annotations
 
@@ -110,3 +110,13 @@ def save(name: str, results: dict[str, Any]) -> None:
     RESULTS.mkdir(exist_ok=True)
     file.write_text(json.dumps(kept | results, indent=1, sort_keys=True) + "\n")
     say(f"written: {file.relative_to(ROOT)}")
+
+
+def row(*cells: object) -> str:
+    """Return a row of a table in Markdown."""
+    return f"| {' | '.join(map(str, cells))} |\n"
+
+
+def table(*head: str) -> str:
+    """Return the head of a table in Markdown."""
+    return row(*head) + "|" + "---|" * len(head) + "\n"

@@ -24,7 +24,7 @@ import numpy as np
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from common import ECP5_85F, GW2A, HX8K, ROOT, load, save, say, shared, versions
+from common import ECP5_85F, GW2A, HX8K, ROOT, load, row, save, say, shared, table, versions
 
 from bittern.boards.measure import count_all, measure
 from bittern.boards.routing import PACKAGES
@@ -72,7 +72,6 @@ layer, all of it unrolled.
 ## ECP5 85F, for 150 MHz
 
 {ecp5}
-
 Geometric mean of the ratios: {mean:.2f}. The others are the smallest result of da4ml, alkaid,
 twn-generator, NNgen, FINN's RTL and plain Verilog that the same flow gave, combinational ones
 included; their FF and MHz are those of the smallest pipelined one. *da4ml here*: what
@@ -82,8 +81,7 @@ FORMS = ("combinational", "pipelined")
 OTHER = """
 ## {title}, for {mhz} MHz
 
-{rows}
-"""
+{rows}"""
 # The smallest of any generator that was measured, in 4-input LUTs; FF and MHz of the smallest
 # pipelined one.
 PEERS = {
@@ -315,12 +313,6 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     return found | best
 
 
-def table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
-    """Return a table in Markdown."""
-    return "\n".join("| " + " | ".join(map(str, line)) + " |"
-                     for line in (head, ["---"] * len(head), *lines))
-
-
 def mean_ratio(cases: dict[str, dict[str, Any]]) -> float:
     """Return the geometric mean of our LUTs over those of the best of the others."""
     return float(np.exp(np.mean([np.log(cases[name]["lut4"] / lut4)
@@ -339,17 +331,18 @@ def page(found: dict[str, Any]) -> str:
 
     ends = ("latency, cycles", "ns", "LUT4 expected", "adders", "exact")
     cases = found.get(ECP5_85F.title, {})
-    ecp5 = table(
-        ("case", "LUT4", "best of others", "da4ml here", "ratio", "FF", "FF of others", "MHz",
-         "MHz of others", *ends),
-        [[name, f"{c['lut4']:,}", f"{lut4:,} ({peer})", here(name), f"{c['lut4'] / lut4:.2f}",
-          f"{c['ff']:,}", f"{ff:,}", c.get("mhz", ""), mhz or "", *own(c)]
-         for name, (peer, lut4, ff, mhz) in PEERS.items() if (c := cases.get(name))])
+    ecp5 = table("case", "LUT4", "best of others", "da4ml here", "ratio", "FF", "FF of others",
+                 "MHz", "MHz of others", *ends)
+    ecp5 += "".join(
+        row(name, f"{c['lut4']:,}", f"{lut4:,} ({peer})", here(name), f"{c['lut4'] / lut4:.2f}",
+            f"{c['ff']:,}", f"{ff:,}", c.get("mhz", ""), mhz or "", *own(c))
+        for name, (peer, lut4, ff, mhz) in PEERS.items() if (c := cases.get(name)))
     others = "".join(OTHER.format(
         title=device.title, mhz=MHZ[device.family],
-        rows=table(("case", "LUT4", "FF", "MHz", *ends), [
-            [name, f"{c['lut4']:,}{large(c, device)}", f"{c['ff']:,}", c.get("mhz", ""), *own(c)]
-            for name in PEERS if (c := found[device.title].get(name))]))
+        rows=table("case", "LUT4", "FF", "MHz", *ends) + "".join(
+            row(name, f"{c['lut4']:,}{large(c, device)}", f"{c['ff']:,}", c.get("mhz", ""),
+                *own(c))
+            for name in PEERS if (c := found[device.title].get(name))))
         for device in (HX8K, GW2A) if device.title in found)
     tools = ", ".join(f"{tool} {version}" for tool, version in found["versions"].items())
     return TEXT.format(ecp5=ecp5, others=others, mean=mean_ratio(cases), tools=tools)

@@ -12,7 +12,9 @@ counted as ours is; what it computes is compared with the vectors of the case. R
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -79,6 +81,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", default="", help="cases whose names contain one of these words")
     words = parser.parse_args().only.replace(",", " ").split()
+    if importlib.util.find_spec("da4ml") is None:
+        sys.exit("da4ml is not installed: pip install --group peers")
     for name in PEERS:
         path = shared() / "bench" / "cases" / f"{name}.npz"
         if words and not any(word in name for word in words):

@@ -14,7 +14,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from common import RESULTS, ROOT, say
+from common import RESULTS, ROOT, row, say, table
 
 from bittern.boards import BOARDS
 
@@ -23,16 +23,6 @@ if TYPE_CHECKING:
 
 README = ROOT / "README.md"
 TITLES = {board.name: board.title for board in BOARDS}
-
-
-def row(*cells: object) -> str:
-    """Return a row of a table."""
-    return f"| {' | '.join(map(str, cells))} |\n"
-
-
-def table(*head: str) -> str:
-    """Return the head of a table."""
-    return row(*head) + "|" + "---|" * len(head) + "\n"
 
 
 def of(count: int, total: int) -> str:

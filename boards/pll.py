@@ -177,8 +177,8 @@ Clock = Oscillator | Ice40Clock | Ecp5Clock | GowinClock
 def clock_below(family: Family, oscillator_mhz: float, wanted_mhz: float) -> Clock:
     """Return the fastest clock at or below `wanted_mhz`, or raise :exc:`ValueError`.
 
-    Where several settings make the same frequency: no PLL at all, else the one whose VCO is
-    nearest to where the vendor's tools put it.
+    Where several settings make the same frequency: no PLL at all, else one without a second output,
+    else the one whose VCO is nearest to where ecppll puts it, or amid its range.
     """
     source = Fraction(str(oscillator_mhz))
     wanted = Fraction(str(wanted_mhz))
@@ -191,15 +191,16 @@ def clock_below(family: Family, oscillator_mhz: float, wanted_mhz: float) -> Clo
     return max(reachable, key=_preference)
 
 
-def _preference(clock: Clock) -> tuple[Fraction, float, Fraction, int]:
+def _preference(clock: Clock) -> tuple[Fraction, int, Fraction, int]:
     """Order clocks: fast, simple, the VCO in the middle of its range, few divisions."""
     match clock:
         case Ice40Clock():
-            return clock.frequency, False, Fraction(0), -clock.divr
+            return clock.frequency, 1, Fraction(0), -clock.divr
         case Ecp5Clock():
-            return clock.frequency, not clock.clkos_div, -abs(clock.vco - 600), -clock.clki_div
+            simple = 0 if clock.clkos_div else 1
+            return clock.frequency, simple, -abs(clock.vco - 600), -clock.clki_div
         case GowinClock():
-            return clock.frequency, False, -abs(clock.vco - 850), -clock.idiv
+            return clock.frequency, 1, -abs(clock.vco - 850), -clock.idiv
         case _:
             return clock.frequency, 2, Fraction(0), 0
 
@@ -224,6 +225,7 @@ def _ecp5(source: Fraction) -> list[Clock]:
         out = source * feedback / ref
         divisions = range(max(1, ceil(400 / out)), min(128, floor(800 / out)) + 1)
         clocks += [Ecp5Clock(source, ref, feedback, division) for division in divisions]
+    # of a VCO one setting will do: the feedback is not what the design runs on
     vcos = {clock.vco: clock for clock in reversed(clocks)}
     return [*clocks, *(replace(clock, clkos_div=division) for vco, clock in vcos.items()
                        for division in range(ceil(vco / 400), floor(vco / 10) + 1))]

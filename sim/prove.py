@@ -80,6 +80,7 @@ def claims(operator: Operator) -> list[Claim]:
         return [Claim(f"{operator}: {name}", lambda c=one: c, lambda c=two: c) # type: ignore[misc]
                 for name, one, two in lemmas]
     bits = sum(shape.width for shape in operator.inputs)
+    # its naive form adds rows: nothing in it tells of a product
     multiplies = isinstance(operator, TruncatedProduct) or (
         len(operator.inputs) > 1 and bits <= WIDEST
         and "cell $mul " in to_rtlil(Function(operator, naive=True)))
