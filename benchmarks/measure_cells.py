@@ -37,7 +37,7 @@ from amaranth.lib.wiring import In, Out
 from common import ECP5_25F, GW2A, HX8K, RESULTS, UP5K, load, save, say
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bittern.boards import absorb, dsp_pairs, dsp_registers
+from bittern.boards import absorb, block_registers, dsp_pairs, dsp_registers
 from bittern.boards.board import Device, Family
 from bittern.boards.measure import Measurement, count_all, measure_all
 from bittern.boards.synthesis import script
@@ -56,6 +56,7 @@ DEVICES = {Family.ICE40: HX8K, Family.ECP5: ECP5_25F, Family.GOWIN: GW2A}
 CHANGES = {(Family.ICE40, False): [], (Family.ICE40, True): [dsp_pairs],
            (Family.ECP5, False): [absorb], (Family.ECP5, True): [absorb, dsp_registers],
            (Family.GOWIN, False): [], (Family.GOWIN, True): []}
+BLOCK = re.compile(r'm_style "block"')
 MULTIPLIER = re.compile(r"cell (\$mul|\\SB_MAC16|\\MULT\w+) ")
 
 
@@ -174,7 +175,9 @@ def tasks(cell: Cell) -> Iterator[Task]:
         for form, source in sources.items():
             depends = [source, script(family, "top", "cell", dsp=dsp), device.device, device.speed,
                        SEED, CLOCK_MHZ, tools(family)]
-            depends += [Path(change.__file__).read_text() for change in CHANGES[family, dsp]]
+            blocks = [block_registers] if family is Family.ECP5 and BLOCK.search(source) else []
+            depends += [Path(change.__file__).read_text()
+                        for change in CHANGES[family, dsp] + blocks]
             key = hashlib.sha256(repr(depends).encode()).hexdigest()[:16]
             yield Task(cell, form, device, dsp, key)
 

@@ -97,15 +97,13 @@ class Harness(wiring.Component):
 
 
 def measure(component: wiring.Component, device: Device, *, clock_mhz: float, seed: int = 1,
-            dsp: bool = True, routers: Sequence[str] = ()) -> Measurement:
+            dsp: bool = True) -> Measurement:
     """Place and route `component` alone on `device`, aiming at `clock_mhz`."""
-    return measure_all([component], device, clock_mhz=clock_mhz, seed=seed, dsp=dsp,
-                       routers=routers)[0]
+    return measure_all([component], device, clock_mhz=clock_mhz, seed=seed, dsp=dsp)[0]
 
 
 def measure_all(components: Sequence[wiring.Component], device: Device, *, clock_mhz: float,
-                seed: int = 1, dsp: bool = True,
-                routers: Sequence[str] = ()) -> list[Measurement]:
+                seed: int = 1, dsp: bool = True) -> list[Measurement]:
     """Place and route `components` side by side on `device`, each with a clock of its own.
 
     Without `dsp` products are made of LUTs. A device has 8 (iCE40, Gowin) or 16 (ECP5) nets for
@@ -119,7 +117,6 @@ def measure_all(components: Sequence[wiring.Component], device: Device, *, clock
         Path(folder, "top.cst").write_text("".join(
             f'IO_LOC "{port}" {pin};\n' for port, pin in pins))
         routed = route(device, folder, clock_mhz=clock_mhz, seed=seed, pins=False,
-                       routers=routers,
                        layers={module: module.removeprefix("top.") for module in modules})
     fmax = {int(found[1]): mhz for net, mhz in routed.clocks.items()
             if (found := CLOCK.search(net))}

@@ -56,13 +56,11 @@ class Routed:
 
 
 def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: bool = True,
-          layers: dict[str, str] | None = None, routers: Sequence[str] = (),
-          progress: Progress = silent) -> Routed:
+          layers: dict[str, str] | None = None, progress: Progress = silent) -> Routed:
     """Place and route ``top.json`` of `folder`, with the pins of ``top.pcf`` or ``top.lpf``.
 
     `layers` maps names to the instances, by their path, whose share is to be told. Where no router
-    converges on the placement of `seed`, the next seeds are tried. Of `routers`, if any are given,
-    and else of those of the family, the first that converges is taken.
+    converges on the placement of `seed`, the next seeds are tried.
     """
     family = board.family
     source = "top.json"
@@ -71,8 +69,7 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
         netlist = json.loads(Path(folder, "top.json").read_text())
         time_all(netlist)
         Path(folder, source).write_text(json.dumps(netlist))
-    for placement, router in product(range(seed, seed + SEEDS),
-                                     tuple(routers) or ROUTERS[family]):
+    for placement, router in product(range(seed, seed + SEEDS), ROUTERS[family]):
         patience = Patience()
 
         def ends(line: str, patience: Patience = patience) -> bool:

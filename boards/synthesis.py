@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bittern.boards.absorb import absorb
+from bittern.boards.block_registers import move_registers_into_blocks
 from bittern.boards.board import Family
 from bittern.boards.dsp_pairs import pair_products
 from bittern.boards.dsp_registers import move_registers
@@ -91,6 +92,7 @@ def synthesis(family: Family, folder: Path, top: str, *, keep: Sequence[str] = (
             pair_products(cells)
         case Family.ECP5:
             absorb(cells)
+            move_registers_into_blocks(cells)
             move_registers(cells)
             _heed_global_reset(cells["modules"], top)
     Path(folder, f"{top}.json").write_text(json.dumps(cells))

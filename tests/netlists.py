@@ -40,7 +40,7 @@ endmodule
         ("read_verilog -sv -defer -nooverwrite -DNO_ICE40_DEFAULT_ASSIGNMENTS "
          f"{share_folder() / MODELS[family]}"),
         "read_verilog -sv mapped.v", "read_rtlil top.il", "read_verilog bench.v",
-        "hierarchy -top bench", "proc", "flatten", "opt_clean",
+        "hierarchy -top bench", "proc", "flatten", "opt_clean", "memory_nordff",
         f"sim -zinit -clock clk -n {CYCLES} -w bench", "select -module bench w:differs",
         "write_json -selected bench.json"], folder)
     nets = json.loads((folder / "bench.json").read_text())["modules"]["bench"]["netnames"]

@@ -101,6 +101,8 @@ def test_a_pipeline_has_the_registers_it_says(mhz):
     stages = Stages(Module())
     lay(plan, stages, [Signal(shape) for shape in graph.shapes[:graph.operands]])
     assert (stages.latency, stages.ff) == (plan.last, plan.ff)
+    assert plan.mhz(Family.ECP5) >= min(mhz, 150) # 400 is too fast for an adder
+    assert plan.mhz(Family.ECP5, tail=3) < plan.mhz(Family.ECP5)
     at = [0] * len(graph.inputs) + list(plan.stages)
     assert all(at[n] <= stage for add, stage in zip(graph.adds, plan.stages, strict=True)
                for n in (add.a, add.b) if n != ZERO)

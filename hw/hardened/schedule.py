@@ -51,6 +51,25 @@ class Schedule:
         return sum((until - stage) * width
                    for until, stage, width in zip(self.until, at, self.graph.widths, strict=True))
 
+    def mhz(self, family: Family, tail: float = 0) -> float:
+        """Predict the fastest clock, with a register before and one `tail` ns behind the adders."""
+        at = (0,) * len(self.graph.inputs) + self.stages
+        done = [0.0] * len(at)
+        for node, (add, delay) in enumerate(zip(self.graph.adds, _delays(self.graph, family),
+                                                strict=True), len(self.graph.inputs)):
+            done[node] = delay + max((done[n] for n in (add.a, add.b)
+                                      if n != ZERO and at[n] == at[node]), default=0.0)
+        ends = [done[node] + tail for node, _ in self.graph.outputs
+                if node != ZERO and at[node] == self.last]
+        return 1000 / (REGISTER[family] + max((*done, *ends), default=0.0))
+
+
+def _delays(graph: Graph, family: Family) -> list[float]:
+    """Return the nanoseconds of each adder, 0 of wires."""
+    base, per_bit = DELAYS[family]
+    bits = [graph.chain(k) for k in range(len(graph.adds))]
+    return [base + per_bit * n if n else 0.0 for n in bits]
+
 
 def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0, *,
              anneal: int = ANNEAL) -> Schedule:
@@ -62,18 +81,15 @@ def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0, *,
     """
     if not mhz or not graph.adds:
         return Schedule(graph, (0,) * len(graph.adds), 0)
-    base, per_bit = DELAYS[family]
     budget = 1000 / mhz - REGISTER[family]
-    bits = [graph.chain(k) for k in range(len(graph.adds))]
-    mover = _Mover(graph, [min(base + per_bit * n, budget) if n else 0.0 for n in bits],
-                   budget, tail)
-    random = Random(0)
-    for k in range(anneal):
-        mover.wander(random, HEAT * (1 - k / anneal))
-    for k in range(SWEEPS):
-        if not mover.sweep(backwards=k % 2 == 1):
-            break
-    return Schedule(graph, tuple(mover.stage[len(graph.inputs):]), mover.last)
+    mover = _Mover(graph, [min(delay, budget) for delay in _delays(graph, family)], budget, tail)
+    found = [mover.settled()]
+    if anneal:
+        random = Random(0)
+        for k in range(anneal):
+            mover.wander(random, HEAT * (1 - k / anneal))
+        found.append(mover.settled())
+    return min((Schedule(graph, stages, mover.last) for stages in found), key=lambda s: s.ff)
 
 
 def _until(graph: Graph, stages: tuple[int, ...], last: int) -> list[int]:
@@ -169,7 +185,14 @@ class _Mover:
             if self._cost(node) - before > heat * random.expovariate(1) or not self._fits(node):
                 self.stage[node] = home
 
-    def sweep(self, *, backwards: bool) -> int:
+    def settled(self) -> tuple[int, ...]:
+        """Return the stages of the adders when no move of one saves registers."""
+        for k in range(SWEEPS):
+            if not self._sweep(backwards=k % 2 == 1):
+                break
+        return tuple(self.stage[node] for node in self.adders)
+
+    def _sweep(self, *, backwards: bool) -> int:
         """Move each adder to where registers are fewest; return how many bits that saves.
 
         Forwards ties go to the earlier stage, backwards to the later one.

@@ -44,6 +44,8 @@ HEAT = 2.0
 """By how many sites, on average, a step may be worse in the beginning."""
 TURNS = 4
 """How often results that would be negated are inverted instead."""
+NEGATED, TURNED = 2, 100
+"""What a negation counts, in sites beside its adder; the latter where there was none at first."""
 
 
 def build(wanted: Affine, family: Family, style: Style) -> Graph:
@@ -139,6 +141,11 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
     progress : called with the steps done and the sites of the best graph
     """
     end = monotonic() + seconds
+
+    def score(graph: Graph) -> float:
+        registers = schedule(graph, family, mhz, tail, anneal=0).ff if mhz else 0
+        return graph.lut4(family) + ff * registers
+
     best: tuple[float, Graph, Style, Rows] | None = None
     for style in styles_for(Space(Affine.of(matrix, bias, inputs), family)):
         inverted: frozenset[int] = frozenset()
@@ -147,23 +154,22 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
                 break
             rows = first(Space(Affine.of(matrix, bias, inputs, inverted), family), style)
             graph = graph_of(rows.space, rows)
-            score = graph.lut4(family) + (
-                ff * schedule(graph, family, mhz, tail, anneal=0).ff if mhz else 0)
-            if best is None or score < best[0]:
-                best = score, graph, style, rows
+            if best is None or score(graph) < best[0]:
+                best = score(graph), graph, style, rows
             if not graph.negations:
                 break
             inverted ^= frozenset(graph.negations)
     assert best is not None
     _, graph, style, rows = best
-    space = rows.space
+    style = replace(style, depth=min(style.depth, graph.depth)) # more may be more registers
+    bill = Bill(rows.space, style.depth, TURNED if inverts else NEGATED)
     try:
-        found = improve(space, style, rows.rows(), steps=steps, end=end, seed=seed,
+        found = improve(bill, style, rows.rows(), steps=steps, end=end, seed=seed,
                         progress=progress)
     except Interrupted as interrupted:
         found = interrupted.best
-    better = graph_of(space, Rows(space, style, found))
-    return min(graph, better, key=lambda graph: graph.lut4(family))
+    better = graph_of(rows.space, Rows(rows.space, style, found))
+    return min(graph, better, key=score)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -174,14 +180,13 @@ class Interrupted(KeyboardInterrupt):
         self.best = best
 
 
-def improve(space: Space, chosen: Style, rows: dict[int, Sequence[Term]], *, steps: int,
+def improve(bill: Bill, chosen: Style, rows: dict[int, Sequence[Term]], *, steps: int,
             end: float, seed: int, progress: Progress) -> dict[int, Sequence[Term]]:
     """Return rows of less cost: some nodes are dissolved and found anew, step by step."""
     random = Random(seed)
-    bill = Bill(space, chosen.depth)
     best = current = rows
-    state = Rows(space, chosen, rows)
-    deepest = max(state.deepest, chosen.depth)
+    state = Rows(bill.space, chosen, rows)
+    deepest = state.deepest
     least = now = bill.total(state)
     try:
         for step in range(steps):
@@ -196,7 +201,7 @@ def improve(space: Space, chosen: Style, rows: dict[int, Sequence[Term]], *, ste
                 progress(step, least)
             if (chosen.depth and state.deepest > deepest) or \
                     sites > now + random.expovariate(1) * HEAT * (1 - step / steps):
-                state = Rows(space, chosen, current)
+                state = Rows(bill.space, chosen, current)
                 continue
             now, current = sites, state.rows()
             if sites < least:

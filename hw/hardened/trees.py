@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from bittern.hw.hardened.graph import ZERO, Add, Graph
 from bittern.hw.hardened.rows import FREE
@@ -18,6 +18,16 @@ __all__ = ["Bill", "graph_of"]
 
 Word = tuple[int, int, int, int, int]
 """A summand: its lowest bit, sign, range of what it is worth, and an index."""
+
+
+class Tree(NamedTuple):
+    """An order in which words are added."""
+
+    sites: int
+    sign: int
+    """Of the sum: -1 if it is the negative of what is asked for."""
+    steps: list[tuple[int, int]]
+    """Which two are added, by index: the words, then the sums."""
 
 
 def join(one: Word, two: Word, pair: bool) -> tuple[int, int, int, int, int]:
@@ -43,12 +53,13 @@ def join(one: Word, two: Word, pair: bool) -> tuple[int, int, int, int, int]:
     return bits + (bits & pair), low, sign, lo, hi
 
 
-def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, positive: bool
-              ) -> tuple[int, list[tuple[int, int]]]:
-    """Return the sites of a tree of words, and which two are added next, by index.
+def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, positive: bool,
+              negation: int) -> Tree:
+    """Return a tree of words.
 
     The cheapest two are next, if what is then left can be a tree of `depth` (0: any). What comes
-    out negative where it is to be `positive` takes a longer last adder, or a negation.
+    out negative where it is to be `positive` takes a longer last adder, or a negation: an adder of
+    its own, and `negation` sites more.
     """
     live = dict(enumerate(words))
     deep = dict(enumerate(depths))
@@ -91,44 +102,44 @@ def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, p
         live[k], deep[k] = new, best[1] + 1
     (low, sign, lo, hi, _), = live.values()
     if positive and sign < 0:
-        turned = steps and any(w[1] > 0 for w in last)
-        sites += max(w[0] for w in last) - low if turned else width_of(lo >> low, hi >> low) + 2
-    return sites, steps
+        if steps and any(word[1] > 0 for word in last):
+            sites, sign = sites + max(word[0] for word in last) - low, 1
+        else:
+            sites += width_of(lo >> low, hi >> low) + negation
+    return Tree(sites, sign, steps)
 
 
 class Bill:
     """What rows cost: the trees of each, which are looked for once."""
 
-    def __init__(self, space: Space, depth: int) -> None:
-        self.space, self.depth = space, depth
-        self.known: dict[object, int] = {}
+    def __init__(self, space: Space, depth: int, negation: int = 2) -> None:
+        self.space, self.depth, self.negation = space, depth, negation
+        self.known: dict[object, Tree] = {}
 
-    def words(self, terms: Sequence[Term]) -> list[Word]:
-        found = []
-        for k, (node, shift, sign) in enumerate(terms):
-            lo, hi = self.space.ranges[node]
-            if sign < 0:
-                lo, hi = -hi, -lo
-            found.append((shift, sign, lo << shift, hi << shift, k))
-        return found
-
-    def row(self, node: int, terms: tuple[Term, ...], depths: list[int], limit: int) -> int:
-        key = terms, node in self.space.positive, tuple(depths) if self.depth else ()
-        sites = self.known.get(key)
-        if sites is None:
-            words = self.words(terms)
-            sites, _ = plan_tree(words, depths, self.space.pair, limit,
-                                 positive=node in self.space.positive)
-            self.known[key] = sites
-        return sites
+    def tree(self, rows: Rows, node: int, signs: dict[int, int]) -> Tree:
+        """Return the tree of a node, where `signs` tells which of those in it are negative."""
+        terms = rows.row(node)
+        depths = [rows.depths[n] for n, _, _ in terms] if self.depth else [0] * len(terms)
+        key = terms, *(signs[n] for n, _, _ in terms), node in self.space.positive, *depths
+        tree = self.known.get(key)
+        if tree is None:
+            words = []
+            for k, (n, shift, sign) in enumerate(terms):
+                ends = sorted(end * sign << shift for end in self.space.ranges[n])
+                words.append((shift, sign * signs[n], ends[0], ends[1], k))
+            limit = rows.limits[node].bit_length() - 1 if self.depth else 0
+            tree = self.known[key] = plan_tree(
+                words, depths, self.space.pair, limit, negation=self.negation,
+                positive=node in self.space.positive)
+        return tree
 
     def total(self, rows: Rows) -> int:
+        signs = dict.fromkeys(range(len(self.space.inputs)), 1)
         total = 0
-        for node in rows.terms:
-            terms = rows.row(node)
-            if len(terms) > 1 or (terms and terms[0][2] < 0):
-                total += self.row(node, terms, [rows.depths[n] for n, _, _ in terms],
-                                  rows.limits[node].bit_length() - 1 if self.depth else 0)
+        for node in rows.order():
+            tree = self.tree(rows, node, signs)
+            signs[node] = tree.sign
+            total += tree.sites
         return total
 
 
@@ -194,20 +205,13 @@ def graph_of(space: Space, rows: Rows) -> Graph:
     done[ZERO] = ZERO, 0, 1
 
     for node in rows.order():
-        terms = rows.row(node)
         parts = []
-        for inner, shift, sign in terms:
+        for inner, shift, sign in rows.row(node):
             base, more, its = done[inner]
             parts.append((base, shift + more, sign * its))
-        # the words as they are, of which some are negative
-        inside = [(low, part[2], lo, hi, k) for part, (low, _, lo, hi, k) in zip(
-            parts, bill.words(terms), strict=True)]
-        _, steps = plan_tree(inside, [rows.depths[n] for n, _, _ in terms],
-                             space.pair, rows.limits[node].bit_length() - 1
-                             if rows.style.depth else 0,
-                             positive=node in space.positive)
-        for k, (i, j) in enumerate(steps, 1):
-            last = k == len(steps) and node in space.positive
+        tree = bill.tree(rows, node, {inner: sign for inner, (_, _, sign) in done.items()})
+        for k, (i, j) in enumerate(tree.steps, 1):
+            last = k == len(tree.steps) and node in space.positive
             parts.append(words.join(parts[i], parts[j], positive=last))
         done[node] = parts[-1]
     results = []

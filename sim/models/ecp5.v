@@ -130,10 +130,9 @@ module DP16KD (
         INITVAL_07, INITVAL_06, INITVAL_05, INITVAL_04, INITVAL_03, INITVAL_02, INITVAL_01,
         INITVAL_00
     };
-    initial if (REGMODE_A != "NOREG" || REGMODE_B != "NOREG" || CLKAMUX != "CLKA"
-                || CLKBMUX != "CLKB" || CSDECODE_A != "0b000" || CSDECODE_B != "0b000") begin
-        $display("AssertionError: DP16KD with output registers, inverted clock or chip select ",
-                 "has no model");
+    initial if (CLKAMUX != "CLKA" || CLKBMUX != "CLKB" || CSDECODE_A != "0b000"
+                || CSDECODE_B != "0b000") begin
+        $display("AssertionError: DP16KD with inverted clock or chip select has no model");
         $fatal;
     end
 
@@ -173,8 +172,9 @@ module DP16KD (
     always @(posedge CLKA)
         if (CEA && WEA && (clear_a || !RSTA)) memory[address_a[13:5]] <= new_a;
     always @(posedge CLKA or posedge clear_a)
-        if (clear_a || RSTA) read_a <= 0;
-        else if (CEA && OCEA)
+        if (clear_a) read_a <= 0;
+        else if (RSTA) read_a <= 0;
+        else if (CEA && (OCEA || REGMODE_A == "OUTREG"))
             if (!WEA || WRITEMODE_A == "READBEFOREWRITE") read_a <= old_a >> offset_a;
             else if (WRITEMODE_A == "WRITETHROUGH") read_a <= new_a >> offset_a;
 
@@ -192,17 +192,25 @@ module DP16KD (
     always @(posedge CLKB)
         if (CEB && WEB && (clear_b || !RSTB)) memory[address_b[13:5]] <= new_b;
     always @(posedge CLKB or posedge clear_b)
-        if (clear_b || RSTB) read_b <= 0;
-        else if (CEB && OCEB)
+        if (clear_b) read_b <= 0;
+        else if (RSTB) read_b <= 0;
+        else if (CEB && (OCEB || REGMODE_B == "OUTREG"))
             if (!WEB || WRITEMODE_B == "READBEFOREWRITE") read_b <= old_b >> offset_b;
             else if (WRITEMODE_B == "WRITETHROUGH") read_b <= new_b >> offset_b;
+
+    reg [17:0] held_a = 0;
+    reg [35:0] held_b = 0;
+    always @(posedge CLKA) if (RSTA) held_a <= 0; else if (OCEA) held_a <= read_a[17:0];
+    always @(posedge CLKB) if (RSTB) held_b <= 0; else if (OCEB) held_b <= read_b;
+    wire [17:0] out_a = REGMODE_A == "OUTREG" ? held_a : read_a[17:0];
+    wire [35:0] out_b = REGMODE_B == "OUTREG" ? held_b : read_b;
 
     assign {
         DOA17, DOA16, DOA15, DOA14, DOA13, DOA12, DOA11, DOA10, DOA9, DOA8, DOA7, DOA6, DOA5,
         DOA4, DOA3, DOA2, DOA1, DOA0
-    } = DATA_WIDTH_B == 36 ? read_b[17:0] : read_a[17:0];
+    } = DATA_WIDTH_B == 36 ? out_b[17:0] : out_a;
     assign {
         DOB17, DOB16, DOB15, DOB14, DOB13, DOB12, DOB11, DOB10, DOB9, DOB8, DOB7, DOB6, DOB5,
         DOB4, DOB3, DOB2, DOB1, DOB0
-    } = DATA_WIDTH_B == 36 ? read_b[35:18] : read_b[17:0];
+    } = DATA_WIDTH_B == 36 ? out_b[35:18] : out_b[17:0];
 endmodule
