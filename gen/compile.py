@@ -12,7 +12,8 @@ from bittern.gen.layers.dense import Dense
 from bittern.gen.layers.multiply import Multiply
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.passes import PIPELINE
-from bittern.gen.search import make_plan
+from bittern.gen.search import best_plan
+from bittern.gen.tabulate import tabulated
 from bittern.gen.units import EFFORT
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
         If the target is too small, `fps` out of reach, or a format does not hold the weights.
     """
     graph = specialize(with_formats(optimize(network.graph), formats or {}), target, effort)
-    return make_plan(graph, target, fps)
+    tables = tabulated(graph, absorbs=target.absorbs)
+    return best_plan([graph] if tables is None else [graph, tables], target, fps)
 
 
 def specialize(graph: Graph, target: Target, effort: int = EFFORT) -> Graph:

@@ -119,6 +119,10 @@ class Layer(ABC):
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         """Estimate the resources of `build`."""
 
+    def without_ready_path(self, fold: Fold, *xs: Tensor) -> Fold | None: # noqa: ARG002
+        """Return how to make the same such that no gates lead from ``ready`` to ``ready``."""
+        return None
+
     def at_once(self, fold: Fold, *xs: Tensor) -> int: # noqa: ARG002
         """Return the transfers that come at the end of a frame, where they are to be queued."""
         return 0

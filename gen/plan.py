@@ -191,10 +191,14 @@ class Plan:
                         source = add(_queue(f"{name}_front", node.name, xs[k], fold.simd, 2),
                                      source)
                 sources.append(source)
+            before, cuts = max(passed[source.cell] for source in sources), node.layer.cuts
+            if before + 1 >= self._passable and (
+                    other := node.layer.without_ready_path(fold, *xs)):
+                fold, cuts = other, True
             source = add(Placed(
                 node.name, node.name, partial(node.layer.build, fold, *xs),
                 partial(_promise, node.layer, fold, xs), node.layer.cycles(fold, *xs), (),
-                node.layer.cost(fold, *xs), node.layer.cuts), *sources)
+                node.layer.cost(fold, *xs), cuts), *sources)
             depth = node.layer.at_once(fold, *xs)
             if passed[source.cell] >= self._passable:
                 depth = max(depth, 2)

@@ -12,13 +12,13 @@ from bittern.gen.layers.weighted import Weighted
 from bittern.gen.plan import FULL, MOST, Plan, route
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bittern.gen.cost import Cost, Estimate, Target
     from bittern.gen.ir import Fold, Graph, Node, Tensor
     from bittern.gen.layers.weighted import Form
 
-__all__ = ["Choice", "choices", "fold_to", "make_plan"]
+__all__ = ["Choice", "best_plan", "choices", "fold_to", "make_plan"]
 
 HASTE = 4
 """How many times faster than it needs to be a layer may be."""
@@ -205,6 +205,23 @@ def _within(cycles: Collection[int], wanted: int) -> int:
 def _suffices(plan: Plan, kind: str) -> bool:
     needs, target = plan.estimate, plan.target
     return needs.bram <= target.bram if kind == "block" else needs.dsp <= target.dsp
+
+
+def best_plan(graphs: Sequence[Graph], target: Target, fps: float | None = None) -> Plan:
+    """Return the plan of least hardware for one of `graphs`, which compute the same.
+
+    For infinite `fps` the fastest one, of these that of least hardware.
+    """
+    plans, errors = [], []
+    for graph in graphs:
+        try:
+            plans.append(make_plan(graph, target, fps))
+        except ValueError as error:
+            errors.append(error)
+    if not plans:
+        raise errors[0]
+    return min(plans, key=lambda plan: (plan.steps if fps == float("inf") else 0, Needs.of(
+        (cell.cost for cell in plan.cells), target).weight(Prices(), target)))
 
 
 def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from amaranth import Array, Const, Module, Mux, Signal, Value, ValueCastable, unsigned
 from amaranth.hdl import Fragment
-from amaranth.lib import memory
+from amaranth.lib import memory, wiring
+
+from bittern.hw.credit import credit
+from bittern.hw.stream import Queue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -114,18 +117,29 @@ def draft(build: Callable[[Stages], object]) -> Stages:
 
 
 class Pipeline(Stages):
-    """Stages from stream `i` to stream `o`, a transfer a cycle, that stop when `o` stalls.
+    """Stages from stream `i` to stream `o`, a transfer a cycle.
 
-    Call :meth:`finish` at the end. Without stages it is wires. ``ready`` passes combinationally
-    from `o` to `i`.
+    Call :meth:`finish` at the end. As a rule the stages stop when `o` stalls, and ``ready`` passes
+    combinationally from `o` to `i`; without stages it is wires. With a `store` they never stop:
+    before `o` is a queue of so many results, a transfer is taken only when there will be room for
+    it, and no path is combinational from `i` to `o` or back.
     """
 
-    def __init__(self, m: Module, i: stream.Interface, o: stream.Interface) -> None:
-        self._step = Signal()
-        super().__init__(m, self._step)
-        self.o = o
+    def __init__(self, m: Module, i: stream.Interface, o: stream.Interface, store: int = 0) -> None:
+        self.store, self.o = store, o
         self.valid: Value = i.valid
-        m.d.comb += i.ready.eq(self._step)
+        if store:
+            m.submodules.results = results = Queue(o.payload.shape(), store)
+            wiring.connect(m, results.o, wiring.flipped(o))
+            taken = Signal()
+            may = credit(m, store, taken, o)
+            m.d.comb += [i.ready.eq(may), taken.eq(may & i.valid)]
+            self.o, self.valid = results.i, taken
+            self._step: Value = Const(1)
+        else:
+            self._step = Signal(name="_step")
+            m.d.comb += i.ready.eq(self._step)
+        super().__init__(m, self._step)
 
     def stage(self, values: Sequence[Value], name: str) -> list[Value]:
         """Register `values` and what is valid."""
@@ -144,8 +158,9 @@ class Pipeline(Stages):
 
     def finish(self, payload: Sequence[Value]) -> None:
         """Drive `o`."""
-        self.m.d.comb += self._step.eq(~self.o.valid | self.o.ready if self.latency
-                                       else self.o.ready)
+        if not self.store:
+            self.m.d.comb += self._step.eq(~self.o.valid | self.o.ready if self.latency
+                                            else self.o.ready)
         lanes = self.o.payload
         self.m.d.comb += [self.o.valid.eq(self.valid),
                           *(lanes[k].eq(v) for k, v in enumerate(payload))]

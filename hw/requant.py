@@ -10,9 +10,10 @@ from amaranth import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from bittern.hw.credit import store_of
 from bittern.hw.ints import Ints, shape_of
 from bittern.hw.pipeline import Pipeline
-from bittern.hw.stream import lanes, transfers
+from bittern.hw.stream import Queue, lanes, transfers
 
 if TYPE_CHECKING:
     from amaranth import Value
@@ -78,8 +79,8 @@ class Requant(ABC):
 class Requantizer(wiring.Component):
     """Requantization of a stream: ``o = spec(i)`` for each element.
 
-    A transfer a cycle; latency ``spec.latency(folds)``. ``ready`` passes combinationally from
-    ``o`` to ``i``.
+    A transfer a cycle; latency: :attr:`latency`. As a rule ``ready`` passes combinationally from
+    ``o`` to ``i``; of one that is `unstopped` no path does (see :class:`Pipeline`).
 
     Parameters
     ----------
@@ -92,6 +93,8 @@ class Requantizer(wiring.Component):
     pe : int
         Elements of a transfer. The lanes of a frame's last transfer beyond `features` are
         undefined, here and after.
+    unstopped : bool
+        Whether it goes on when ``o`` stalls, into a queue.
 
     Members
     -------
@@ -102,10 +105,12 @@ class Requantizer(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, spec: Requant, *, lo: int, hi: int, features: int, pe: int) -> None:
+    def __init__(self, spec: Requant, *, lo: int, hi: int, features: int, pe: int,
+                 unstopped: bool = False) -> None:
         if spec.channels not in (1, features):
             raise ValueError(f"spec must have 1 or {features} channels, not {spec.channels}")
         self.spec, self.lo, self.hi, self.features, self.pe = spec, lo, hi, features, pe
+        self.unstopped = unstopped
         self.fold = Fold(lo, hi, features, pe)
         super().__init__({"i": In(lanes(shape_of(lo, hi), pe)),
                           "o": Out(lanes(shape_of(*spec.bounds), pe))})
@@ -116,13 +121,19 @@ class Requantizer(wiring.Component):
         return self.fold.folds
 
     @property
+    def store(self) -> int:
+        """Results that are kept for ``o``; 0 if it stops."""
+        return store_of(self.spec.latency(self.folds)) if self.unstopped else 0
+
+    @property
     def latency(self) -> int:
         """Cycles from a transfer on ``i`` to its results on ``o``."""
-        return self.spec.latency(self.folds)
+        queued = Queue.latency_of(self.store) if self.unstopped else 0
+        return self.spec.latency(self.folds) + queued
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        pipeline = Pipeline(m, self.i, self.o)
+        pipeline = Pipeline(m, self.i, self.o, self.store)
         acc = [self.i.payload[k] for k in range(self.pe)]
         pipeline.finish(self.spec.gates(pipeline, acc, self.fold))
         return m

@@ -19,7 +19,13 @@ from bittern.sim.bench import run_stream
 
 def check(spec, lo, hi, features, pe, seed):
     """Every accumulator, on every channel, under stalls."""
-    dut = Requantizer(spec, lo=lo, hi=hi, features=features, pe=pe)
+    for unstopped in (False, True):
+        check_one(Requantizer(spec, lo=lo, hi=hi, features=features, pe=pe, unstopped=unstopped),
+                  seed)
+
+
+def check_one(dut, seed):
+    spec, lo, hi, features, pe = dut.spec, dut.lo, dut.hi, dut.features, dut.pe
     values = np.arange(lo, hi + 1)
     acc = np.stack([np.roll(values, c) for c in range(features)], axis=1)
     padded = np.full((len(acc), dut.folds * pe), lo)

@@ -11,6 +11,7 @@ from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.folds import any_lanes, dividing_lanes
 from bittern.gen.ir import Fold, Layer, Tensor
 from bittern.gen.timing import Steps
+from bittern.hw.credit import store_of
 from bittern.hw.pipeline import BLOCK
 from bittern.hw.quotient import Quotient
 from bittern.hw.requant import Requant, Requantizer
@@ -23,7 +24,7 @@ from bittern.hw.thresholds import Thresholds
 if TYPE_CHECKING:
     from bittern.hw.ints import Ints
 
-__all__ = ["SERIAL", "Requantize"]
+__all__ = ["SERIAL", "UNSTOPPED", "Requantize"]
 
 FACTOR = 16
 """Bits of a factor that every multiplier takes."""
@@ -31,6 +32,8 @@ SHALLOW = 8
 """Words of a table whose bits are mostly parts of functions behind it."""
 SERIAL = "serial"
 """Format of the folds in which a digit of each quotient is found in a cycle."""
+UNSTOPPED = "unstopped"
+"""Format of the folds that go on while what follows does not take results."""
 
 
 def table(depth: int, width: int) -> Cost:
@@ -71,12 +74,17 @@ class Requantize(Layer):
             found += [replace(fold, format=SERIAL) for fold in found]
         return found
 
+    def without_ready_path(self, fold: Fold, *xs: Tensor) -> Fold | None:
+        (x,) = xs
+        latency = self.spec.latency(transfers(self._period(x), fold.pe))
+        return replace(fold, format=UNSTOPPED) if latency and fold.format != SERIAL else None
+
     def build(self, fold: Fold, *xs: Tensor) -> Requantizer | SerialQuotient:
         (x,) = xs
         bounds = {"lo": x.lo, "hi": x.hi, "features": self._period(x), "pe": fold.pe}
         if isinstance(self.spec, Quotient) and fold.format == SERIAL:
             return SerialQuotient(self.spec, **bounds)
-        return Requantizer(self.spec, **bounds)
+        return Requantizer(self.spec, **bounds, unstopped=fold.format == UNSTOPPED)
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
         (x,) = xs
@@ -90,10 +98,18 @@ class Requantize(Layer):
             rest = (False,) * (spec.bits - 1)
             return Steps((True, *rest) * count, (*rest, True) * count,
                          SerialQuotient.latency_of(spec, folds) - len(rest))
-        return Steps((True,) * count, (True,) * count, spec.latency(folds))
+        latency = spec.latency(folds)
+        return Steps((True,) * count, (True,) * count, latency,
+                     store=store_of(latency) if fold.format == UNSTOPPED else 0)
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         (x,) = xs
+        if fold.format != UNSTOPPED:
+            return self._cost(fold, x)
+        store = self.timing(fold, x).store, fold.pe * self.infer(x).element.width
+        return self._cost(fold, x) + Cost(25, 20, (store,))
+
+    def _cost(self, fold: Fold, x: Tensor) -> Cost:
         spec, width = self.spec, x.element.width
         folds = transfers(self._period(x), fold.pe) if spec.channels > 1 else 1
         if isinstance(spec, Quotient):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from amaranth import Module, Shape, Signal
+from amaranth import Module, Shape
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from bittern.hw.credit import credit, store_of
+from bittern.hw.credit import store_of
 from bittern.hw.ints import Ints, shape_of
 from bittern.hw.operators.constant_matrix import lay
-from bittern.hw.pipeline import Stages
+from bittern.hw.pipeline import Pipeline
 from bittern.hw.stream import Queue, lanes
 
 if TYPE_CHECKING:
@@ -68,20 +68,11 @@ class HardenedMatrixVectorUnit(wiring.Component):
         """Cycles from a vector to its results on ``o``."""
         return delay_of(self.plan) + Queue.latency_of(self.store)
 
-    def elaborate(self, _platform: object) -> Module:
+    def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.results = results = Queue(self.o.payload.shape(), self.store)
-        wiring.connect(m, results.o, wiring.flipped(self.o))
-        take = Signal()
-        may = credit(m, self.store, take, self.o)
-        m.d.comb += [self.i.ready.eq(may), take.eq(may & self.i.valid)]
-        stages = Stages(m)
-        xs = stages.stage([self.i.payload[k] for k in range(len(self.i.payload))], "x")
-        sums = stages.stage(lay(self.plan, stages, xs), "sum")
-        sums = stages.stage([v + int(b) if b else v
-                             for v, b in zip(sums, self.bias, strict=True)], "biased")
-        valid = Signal(stages.latency)
-        m.d.sync += valid.eq(valid << 1 | take)
-        m.d.comb += [results.i.valid.eq(valid[-1]),
-                     *(results.i.payload[k].eq(v) for k, v in enumerate(sums))]
+        pipeline = Pipeline(m, self.i, self.o, self.store)
+        xs = pipeline.stage([self.i.payload[k] for k in range(len(self.i.payload))], "x")
+        sums = pipeline.stage(lay(self.plan, pipeline, xs), "sum")
+        pipeline.finish(pipeline.stage([v + int(b) if b else v for v, b in zip(
+            sums, self.bias, strict=True)], "biased"))
         return m
