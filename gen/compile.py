@@ -51,7 +51,7 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
         If the target is too small, `fps` out of reach, or a format does not hold the weights.
     """
     graph = specialize(with_formats(optimize(network.graph), formats or {}), target, effort)
-    tables = tabulated(graph, absorbs=target.absorbs)
+    tables = tabulated(graph)
     return best_plan([graph] if tables is None else [graph, tables], target, fps)
 
 

@@ -25,7 +25,7 @@ SEEN = 16
 """Bits of the layer before from which it is found out which codes there are."""
 
 
-def tabulated(graph: Graph, *, absorbs: bool) -> Graph | None:
+def tabulated(graph: Graph) -> Graph | None:
     """Return `graph` with layers of truth tables wherever they can be; none if they can nowhere.
 
     A truth table is made for what its inputs can be: within their range, and of a layer of truth
@@ -45,8 +45,7 @@ def tabulated(graph: Graph, *, absorbs: bool) -> Graph | None:
         if edge in found:
             (first,) = nodes[nodes[edge].inputs[0]].inputs
             before = found[edge], types[first]
-        neurons = _neurons(dense.layer, node.layer, types[edge], types[dense.name], before=before,
-                           absorbs=absorbs)
+        neurons = _neurons(dense.layer, node.layer, types[edge], types[dense.name], before)
         if neurons is not None:
             found[node.name] = neurons
             sums.add(dense.name)
@@ -57,8 +56,8 @@ def tabulated(graph: Graph, *, absorbs: bool) -> Graph | None:
         if node.name in found else node for node in graph.nodes if node.name not in sums))
 
 
-def _neurons(dense: Dense, requantize: Requantize, x: Tensor, sums: Tensor, *,
-             before: tuple[Neurons, Tensor] | None, absorbs: bool) -> Neurons | None:
+def _neurons(dense: Dense, requantize: Requantize, x: Tensor, sums: Tensor,
+             before: tuple[Neurons, Tensor] | None) -> Neurons | None:
     """Return the neurons of a layer as truth tables, unless some have too many input bits.
 
     `before` is what gives its inputs, and what that reads.
@@ -78,7 +77,7 @@ def _neurons(dense: Dense, requantize: Requantize, x: Tensor, sums: Tensor, *,
         totals = inputs[known] @ dense.weights[k, source] + dense.bias[k]
         values[known] = requantize.spec(np.repeat(totals[:, None], outputs, axis=1))[:, k]
         tables.append(TruthTable(tuple(source.tolist()), width, fill(values, known, y.element)))
-    return Neurons(tuple(tables), x.channels, width, y.lo, y.hi, absorbs)
+    return Neurons(tuple(tables), x.channels, width, y.lo, y.hi)
 
 
 def _decoded(width: int, count: int, x: Tensor) -> Ints:

@@ -52,20 +52,20 @@ class TruthTable:
         return self.values[codes_of(x[..., list(self.sources)], self.width)]
 
     @cached_property
-    def parts(self) -> tuple[int, int]:
+    def parts(self) -> int:
         """How many different functions of 4 bits it is made of, and selections between two."""
         bits = len(self.values).bit_length() - 1
-        functions = selections = 0
+        parts = 0
         for k in range(int(np.bitwise_or.reduce(self.values ^ self.values[0])).bit_length()):
             table = _without_idle_bits(self.values >> k & 1)
             rows = {row.tobytes() for row in table.reshape(-1, min(1 << LUT, len(table)))}
-            functions += sum(len(set(row)) > 1 for row in rows)
+            parts += sum(len(set(row)) > 1 for row in rows)
             for level in range(LUT + 1, bits + 1):
                 if 1 << level <= len(table):
                     halves = table.reshape(-1, 2, 1 << level - 1)
-                    selections += len({pair.tobytes() for pair in halves
+                    parts += len({pair.tobytes() for pair in halves
                                        if (pair[0] != pair[1]).any()})
-        return functions, selections
+        return parts
 
 
 def codes_of(x: Ints, width: int) -> Ints:

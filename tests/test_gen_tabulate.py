@@ -35,7 +35,7 @@ def logicnet(seed, widths, bits, fan_in, lo=0):
                                                      (1, 1, 0)])
 def test_truth_tables_give_the_same(bits, fan_in, lo):
     graph = logicnet(bits, (9, 12, 7, 5), bits, fan_in, lo)
-    tables = tabulated(graph, absorbs=True)
+    tables = tabulated(graph)
     assert [type(node.layer) for node in tables.nodes] == [Neurons] * 3
     assert tables.output == graph.output
     x = probe(graph.input)
@@ -44,21 +44,21 @@ def test_truth_tables_give_the_same(bits, fan_in, lo):
 
 def test_what_has_too_many_input_bits_stays():
     graph = logicnet(0, (16, 12, 4), 4, 3)
-    assert tabulated(graph, absorbs=True) is None
+    assert tabulated(graph) is None
     dense, act = logicnet(0, (9, 12), 2, 3).nodes
     twice = Graph(Tensor((9,), 0, 3), (dense, act, Node("again", act.layer, (dense.name,))))
-    assert tabulated(twice, absorbs=True) is None
+    assert tabulated(twice) is None
 
 
 def test_a_small_network_at_a_frame_a_clock_is_truth_tables():
     graph = logicnet(0, (16, 24, 12, 5), 2, 3)
     target = board("ulx3s_85f").target(100)
-    tables = tabulated(graph, absorbs=True)
+    tables = tabulated(graph)
     fast = best_plan([graph, tables], target, 100e6)
     assert fast.graph is tables
     assert fast.cost.lut4 < best_plan([graph], target, 100e6).cost.lut4 / 3
     wide = logicnet(0, (64, 200, 64), 2, 5) # a truth table takes far more than a shared adder
-    slow = best_plan([wide, tabulated(wide, absorbs=True)], target, 10e3)
+    slow = best_plan([wide, tabulated(wide)], target, 10e3)
     assert slow.graph is wide
 
 
@@ -81,7 +81,7 @@ def test_what_the_layer_before_cannot_give_is_free():
         Node("b", Requantize(Thresholds(np.array([[1]]), 0)), ("a",)),
         Node("c", Dense(np.array([[1, 1]]), np.zeros(1, np.int64)), ("b",)),
         Node("d", Requantize(Thresholds(np.array([[1, 2]]), 0)), ("c",))))
-    tables = tabulated(graph, absorbs=True)
+    tables = tabulated(graph)
     last = tables.nodes[-1].layer.tables[0]
     assert last.values.tolist() in ([0, 0, 2, 2], [0, 2, 0, 2])
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Neurons"]
 
+MAPPED = 0.8
+"""LUTs for each part of a truth table: Yosys finds more that parts have in common."""
+
 
 @dataclass(frozen=True, eq=False)
 class Neurons(Layer):
@@ -30,8 +33,6 @@ class Neurons(Layer):
         How many inputs there are, and the bits of each.
     lo, hi : int
         Bounds of the values.
-    absorbs : bool
-        Whether the device selects between LUTs at no cost, as the ECP5 does.
     """
 
     tables: tuple[TruthTable, ...]
@@ -39,7 +40,6 @@ class Neurons(Layer):
     width: int
     lo: int
     hi: int
-    absorbs: bool = False
 
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
@@ -65,10 +65,8 @@ class Neurons(Layer):
         return Steps((True,), (True,), TruthTables.latency)
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
-        functions, selections = (sum(counts) for counts in zip(
-            *(table.parts for table in self.tables), strict=True))
         results = len(self.tables) * self.infer(*xs).element.width
-        return Cost(functions + (0 if self.absorbs else selections) + 2, results + 1)
+        return Cost(round(MAPPED * sum(table.parts for table in self.tables)) + 2, results + 1)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
