@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Thresholds", "reaches", "search_words"]
 
+DEEP = 128
+"""Words from which a table may be a block of memory, which is too slow for more than to be read."""
+
 
 @dataclass(frozen=True, eq=False)
 class Thresholds(Requant):
@@ -81,8 +84,8 @@ class Thresholds(Requant):
         if self.is_sign:
             return 0
         # a stage reads the threshold where it is no constant, the next one compares
-        return sum(1 + (depth * (folds if self.channels > 1 else 1) > 1)
-                   for depth in (1 << k for k in range(self.bits)))
+        depths = [(folds if self.channels > 1 else 1) << k for k in range(self.bits)]
+        return sum(1 + (depth > 1) + (depth >= DEEP) for depth in depths)
 
     def gates(self, pipeline: Pipeline, acc: list[Value], unit: Fold) -> list[Value]:
         if self.is_sign:
@@ -102,6 +105,9 @@ class Thresholds(Requant):
             if middle.shape[1] > 1 or len(fold):
                 held = pipeline.stage([*acc, *found, fold], f"read_{level}")
                 acc, found, fold = held[:n], held[n:2 * n], held[-1]
+            if (unit.folds if self.channels > 1 else 1) << level >= DEEP:
+                held = pipeline.stage([*acc, *found, fold, *threshold], f"threshold_{level}")
+                acc, found, fold, threshold = held[:n], held[n:2 * n], held[2 * n], held[-n:]
             # the lowest bit of what was found comes last, so that it addresses the table
             found = [Cat(reaches(acc[k], threshold[k], width), found[k]) for k in lanes]
             held = pipeline.stage([*acc, *found, fold], f"compare_{level}")

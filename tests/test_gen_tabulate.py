@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 from itertools import pairwise
 
 import numpy as np
@@ -5,13 +6,17 @@ import pytest
 
 from bittern.boards import board
 from bittern.gen.compile import probe
+from bittern.gen.design import Design
 from bittern.gen.ir import INPUT, Graph, Node, Tensor
 from bittern.gen.layers import Dense, Neurons, Requantize
 from bittern.gen.search import best_plan
 from bittern.gen.tabulate import tabulated
+from bittern.gen.verilog import to_verilog
 from bittern.hw.ints import shape_of
 from bittern.hw.thresholds import Thresholds
 from bittern.hw.truth_tables import TruthTable, fill
+from bittern.sim import compiled
+from bittern.sim.vectors import Vectors
 
 
 def logicnet(seed, widths, bits, fan_in, lo=0):
@@ -86,3 +91,20 @@ def test_what_the_layer_before_cannot_give_is_free():
     assert last.values.tolist() in ([0, 0, 2, 2], [0, 2, 0, 2])
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     assert np.array_equal(tables.golden(x), graph.golden(x))
+
+
+def test_truth_tables_and_adders_in_one_design_are_exact_in_every_cycle(tmp_path):
+    first, second = logicnet(3, (12, 10), 2, 4), logicnet(4, (10, 8, 4), 2, 6) # 6: adders
+    nodes = [Node(f"last_{node.name}", node.layer, tuple(
+        "act_0" if edge == INPUT else f"last_{edge}" for edge in node.inputs))
+        for node in second.nodes]
+    graph = Graph(first.input, (*first.nodes, *nodes))
+    tables = tabulated(graph)
+    plan = best_plan([tables], board("ulx3s_85f").target(100), 25e6)
+    assert len(tables.nodes) == 5
+    x = probe(graph.input)
+    found = compiled.run(to_verilog(Design(plan)), Vectors(plan.input, plan.output, x,
+                                                           graph.golden(x)), tmp_path, seed=1)
+    assert found.exact
+    assert (found.latency_cycles, found.cycles_per_inference) == (
+        plan.timing.latency, plan.timing.interval)
