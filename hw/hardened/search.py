@@ -161,7 +161,8 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
             inverted ^= frozenset(graph.negations)
     assert best is not None
     _, graph, style, rows = best
-    style = replace(style, depth=min(style.depth, graph.depth)) # more may be more registers
+    if mhz: # deeper may be more registers
+        style = replace(style, depth=min(style.depth or graph.depth, graph.depth))
     bill = Bill(rows.space, style.depth, TURNED if inverts else NEGATED)
     try:
         found = improve(bill, style, rows.rows(), steps=steps, end=end, seed=seed,
