@@ -59,9 +59,9 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
           progress: Progress = silent) -> Routed:
     """Place and route ``top.json`` of `folder`, with the pins of ``top.pcf`` or ``top.lpf``.
 
-    `layers` maps names to the instances, by their path, whose share is to be told. Of `routers`, the
-    first that converges on the placement of `seed` is taken; where none does, the next seeds are
-    tried.
+    `layers` maps names to the instances, by their path, whose share is to be told. Of `routers`
+    the first that converges on the placement of `seed` is taken; where none does, the next seeds
+    are tried.
     """
     family = board.family
     source = "top.json"
