@@ -59,7 +59,7 @@ POINTS = {
     # fpgaConvNet reports 3,088 and 2,431/s on a ZedBoard, hls4ml 53,365/s of a smaller network for
     # anomalies on a Pynq-Z2
     "kws": Point("mlperf_tiny_kws", "ulx3s_85f", 4000, 100, 3100),
-    "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2490, 92, 2450),
+    "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2460, 91, 2450),
     "ad": Point("mlperf_tiny_ad", "ulx3s_85f", 51_000, 98, 50_000),
     "kws-45f": Point("mlperf_tiny_kws", "ulx3s_45f", 6200, 100),
     "kws-25f": Point("mlperf_tiny_kws", "ulx3s_25f", 2500, 80),
