@@ -15,7 +15,7 @@ import argparse
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,26 @@ import numpy as np
 from amaranth import Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from common import ECP5_85F, GW2A, HX8K, ROOT, load, row, save, say, shared, table, versions
+from common import (
+    ECP5_85F,
+    GW2A,
+    HX8K,
+    ROOT,
+    load,
+    network,
+    row,
+    save,
+    say,
+    shared,
+    table,
+    versions,
+)
 
 from bittern.boards.measure import count_all, measure
 from bittern.boards.routing import PACKAGES
+from bittern.gen.compile import compile_network
+from bittern.gen.design import Design
+from bittern.gen.importers import read
 from bittern.gen.port import Port
 from bittern.gen.verilog import to_verilog
 from bittern.hw.family import Family
@@ -36,6 +52,7 @@ from bittern.hw.ints import shape_of
 from bittern.hw.operators import ConstantMatrix, Maximum
 from bittern.hw.pipeline import Stages, draft
 from bittern.hw.saturation import clipped
+from bittern.jobs import NO_BOARD
 from bittern.sim import compiled
 from bittern.sim.vectors import Vectors
 
@@ -77,7 +94,14 @@ Geometric mean of the ratios: {mean:.2f}. The others are the smallest result of 
 twn-generator, NNgen, FINN's RTL and plain Verilog that the same flow gave, combinational ones
 included; their FF and MHz are those of the smallest pipelined one. *da4ml here*: what
 `python benchmarks/peers.py` counts for da4ml 0.6.0, combinational or pipelined, whichever is less.
-{others}"""
+{others}
+## Whole networks from files
+
+`bittern generate MODEL -o DIR --clock {mhz} --fps {mhz}e6 --format '*=hardened'` makes designs of
+these, a frame a clock, with streams around each layer. Here is what Yosys maps them to on the ECP5,
+without a host link; the 85F has 83,640 LUTs.
+
+{networks}"""
 FORMS = ("combinational", "pipelined")
 OTHER = """
 ## {title}, for {mhz} MHz
@@ -97,6 +121,9 @@ PEERS = {
 LARGE = ("mv64_w8a8",)
 """Cases that nobody has measured, which are searched for less than a minute and only counted."""
 LARGE_SECONDS = 55
+NETWORKS = ("digits", "jet_tagging_w6a6", "tfc_w2a2", "tfc_w1a1")
+ENDLESS = replace(NO_BOARD, lut4=10**6, ff=10**6, clock_mhz=100)
+"""A device of which there is always enough."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,6 +353,23 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     return found | best
 
 
+def whole(name: str) -> dict[str, Any] | None:
+    """Return what a whole network takes, all of its layers at a vector a cycle; none without it."""
+    files = network(name)
+    if files is None:
+        return None
+    begin = time.monotonic()
+    plan = compile_network(read(files[0]), ENDLESS, 1e6 * ENDLESS.clock_mhz, {"*": "hardened"})
+    planned = time.monotonic()
+    usage = count_all([Design(plan)], Family.ECP5)[0]
+    found = {"lut4": usage.lut4, "ff": usage.ff, "bram": usage.bram, "dsp": usage.dsp,
+             "latency_cycles": plan.timing.latency, "estimate_lut4": plan.cost.lut4,
+             "estimate_ff": plan.cost.ff, "plan_s": round(planned - begin, 1)}
+    say(f"{name}: {found}")
+    save("hardened", {"networks": load("hardened").get("networks", {}) | {name: found}})
+    return found
+
+
 def mean_ratio(cases: dict[str, dict[str, Any]]) -> float:
     """Return the geometric mean of our LUTs over those of the best of the others."""
     return float(np.exp(np.mean([np.log(cases[name]["lut4"] / lut4)
@@ -361,9 +405,14 @@ def page(found: dict[str, Any]) -> str:
                 *own(c))
             for name in (*PEERS, *LARGE) if (c := found[device.title].get(name))))
         for device in (HX8K, GW2A) if device.title in found)
+    networks = table("network", "LUT4", "FF", "memories", "DSPs", "latency, cycles",
+                     "LUT4 expected", "FF expected", "plan, s") + "".join(
+        row(f"`{name}`", f"{n['lut4']:,}", f"{n['ff']:,}", n["bram"], n["dsp"], n["latency_cycles"],
+            f"{n['estimate_lut4']:,}", f"{n['estimate_ff']:,}", f"{n['plan_s']:.0f}")
+        for name in NETWORKS if (n := found.get("networks", {}).get(name)))
     tools = ", ".join(f"{tool} {version}" for tool, version in found["versions"].items())
-    return TEXT.format(ecp5=ecp5, others=others, mean=mean_ratio(cases), tools=tools,
-                       seconds=LARGE_SECONDS)
+    return TEXT.format(networks=networks, mhz=ENDLESS.clock_mhz, ecp5=ecp5, others=others,
+                       mean=mean_ratio(cases), tools=tools, seconds=LARGE_SECONDS)
 
 
 def large(case: dict[str, Any], device: Device) -> str:
@@ -380,11 +429,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="limit for the search of a case")
     parser.add_argument("--seeds", type=int, default=3, help="placements to try for the clock")
     parser.add_argument("--counts", action="store_true", help="do not place")
+    parser.add_argument("--networks", action="store_true", help="whole networks, and not cases")
     options = parser.parse_args()
     words = options.only.replace(",", " ").split()
     folder = shared() / "bench" / "cases"
     wrong = False
-    for name in (*PEERS, *LARGE):
+    for name in NETWORKS if options.networks else ():
+        if not words or any(word in name for word in words):
+            whole(name)
+    for name in () if options.networks else (*PEERS, *LARGE):
         path = folder / f"{name}.npz"
         if words and not any(word in name for word in words):
             continue

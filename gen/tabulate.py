@@ -96,8 +96,9 @@ def _given(before: Neurons, x: Tensor, source: Ints, width: int) -> np.ndarray:
         return given
     inputs = _decoded(before.width, len(cone), x)
     inputs = inputs[((x.lo <= inputs) & (inputs <= x.hi)).all(axis=1)]
-    frames = np.zeros((len(inputs), before.inputs), np.int64)
-    frames[:, cone] = inputs
+    at = {n: k for k, n in enumerate(cone)}
+    outputs = [table.values[codes_of(inputs[:, [at[n] for n in table.sources]], before.width)]
+               for table in tables]
     given[:] = False
-    given[codes_of(np.stack([table(frames) for table in tables], axis=-1), width)] = True
+    given[codes_of(np.stack(outputs, axis=-1), width)] = True
     return given
