@@ -74,8 +74,9 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
            "comparison, the continuous integration of [FINN+]("
            "https://github.com/eki-project/finn-plus) reports 1,428,557 classifications/s in "
            "17,675 LUT6 for `tfc_w1a1` on an RFSoC 2x2 at 100 MHz, shell included. Of MLPerf Tiny "
-           "fpgaConvNet reports 3,088/s for keywords on a ZedBoard, and hls4ml 53,365/s for "
-           "a smaller network for anomalies on a Pynq-Z2, both with vendor tools.\n")
+           "fpgaConvNet reports 3,088/s for keywords and 2,431/s for images on a ZedBoard, and "
+           "hls4ml 53,365/s for a smaller network for anomalies on a Pynq-Z2, both with vendor "
+           "tools.\n")
     if r := found.get("build", {}).get("tfc"):
         yield (f"\nWhere the LUTs and cycles of `{r['network']}` at "
                f"{r['inferences_per_second']:,.0f}/s go:\n\n")
