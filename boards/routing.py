@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bittern.boards.board import Family
+from bittern.boards.carries import end_carries
 from bittern.boards.gowin import time_all
 from bittern.boards.patience import Patience
 from bittern.boards.usage import Usage, check_fits, placed
@@ -34,6 +35,8 @@ NEXTPNR = {family: package.removeprefix("yowasp_") for family, package in PACKAG
 # The first one gives the faster design; where it does not converge the other often does. (On the
 # iCE40 router1 fails on some long carry chains.)
 ROUTERS = ("router1", "router2")
+# what nextpnr is better told in another way
+CHANGES = {Family.GOWIN: time_all, Family.ECP5: end_carries}
 SEEDS = 3
 STUCK = -1000
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/", re.MULTILINE)
@@ -65,10 +68,10 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
     """
     family = board.family
     source = "top.json"
-    if family is Family.GOWIN:
-        source = "timed.json"
+    if change := CHANGES.get(family):
+        source = "changed.json"
         netlist = json.loads(Path(folder, "top.json").read_text())
-        time_all(netlist)
+        change(netlist)
         Path(folder, source).write_text(json.dumps(netlist))
     for placement, router in product(range(seed, seed + SEEDS), routers):
         patience = Patience()
