@@ -182,7 +182,7 @@ class Random:
         if rng.integers(3) == 0 and not self.wide:
             end = rng.integers(3)
             x = self.model.last
-            if end == 0 and x.shape[-1] < 512: # the reference aborts where a sum reaches 512
+            if end == 0 and 1 < x.shape[-1] < 512: # the reference aborts where a sum reaches 512
                 self.model("SOFTMAX", x, scale=1 / 256, zero=-128, beta=float(rng.choice([1, 0.5])))
             elif end == 1:
                 self.model("DEQUANTIZE", x, to="FLOAT32", scale=0.0)
