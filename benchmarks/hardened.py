@@ -94,7 +94,8 @@ Geometric mean of the ratios: {mean:.2f}. The others are the smallest result of 
 twn-generator, NNgen, FINN's RTL and plain Verilog that the same flow gave, combinational ones
 included; their FF and MHz are those of the smallest pipelined one. *da4ml here*: what
 `python benchmarks/peers.py` counts for da4ml 0.6.0, combinational or pipelined, whichever is less.
-{others}
+{others}{networks}"""
+WHOLE = """
 ## Whole networks from files
 
 `bittern generate MODEL -o DIR --clock {mhz} --fps {mhz}e6 --format '*=hardened'` makes designs of
@@ -380,7 +381,8 @@ def page(found: dict[str, Any]) -> str:
     """Return the page of the results."""
     def own(c: dict[str, Any]) -> list[object]:
         return [c["latency_cycles"], c.get("latency_ns", ""), f"{c['estimate_lut4']:,}",
-                f"{c['estimate_ff']:,}", c["estimate_mhz"], c["adders"], f"{c['search_s']:.0f}",
+                c.get("estimate_ff", ""), c.get("estimate_mhz", ""), c["adders"],
+                f"{c['search_s']:.0f}",
                 "yes" if c["correct"] else "no"]
 
     def here(name: str) -> str:
@@ -405,14 +407,16 @@ def page(found: dict[str, Any]) -> str:
                 *own(c))
             for name in (*PEERS, *LARGE) if (c := found[device.title].get(name))))
         for device in (HX8K, GW2A) if device.title in found)
-    networks = table("network", "LUT4", "FF", "memories", "DSPs", "latency, cycles",
-                     "LUT4 expected", "FF expected", "plan, s") + "".join(
+    made = found.get("networks", {})
+    networks = WHOLE.format(mhz=ENDLESS.clock_mhz, networks=table(
+        "network", "LUT4", "FF", "memories", "DSPs", "latency, cycles",
+        "LUT4 expected", "FF expected", "plan, s") + "".join(
         row(f"`{name}`", f"{n['lut4']:,}", f"{n['ff']:,}", n["bram"], n["dsp"], n["latency_cycles"],
             f"{n['estimate_lut4']:,}", f"{n['estimate_ff']:,}", f"{n['plan_s']:.0f}")
-        for name in NETWORKS if (n := found.get("networks", {}).get(name)))
+        for name in NETWORKS if (n := made.get(name)))) if made else ""
     tools = ", ".join(f"{tool} {version}" for tool, version in found["versions"].items())
-    return TEXT.format(networks=networks, mhz=ENDLESS.clock_mhz, ecp5=ecp5, others=others,
-                       mean=mean_ratio(cases), tools=tools, seconds=LARGE_SECONDS)
+    return TEXT.format(ecp5=ecp5, others=others, networks=networks, mean=mean_ratio(cases),
+                       tools=tools, seconds=LARGE_SECONDS)
 
 
 def large(case: dict[str, Any], device: Device) -> str:
