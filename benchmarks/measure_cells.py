@@ -57,7 +57,7 @@ DEVICES = {Family.ICE40: HX8K, Family.ECP5: ECP5_25F, Family.GOWIN: GW2A}
 CHANGES = {(Family.ICE40, False): [], (Family.ICE40, True): [dsp_pairs],
            (Family.ECP5, False): [absorb], (Family.ECP5, True): [absorb, dsp_registers],
            (Family.GOWIN, False): [], (Family.GOWIN, True): []}
-BLOCK = re.compile(r'm_style "block"')
+BLOCK = re.compile(r'r[ao]m_style "block"')
 MULTIPLIER = re.compile(r"cell (\$mul|\\SB_MAC16|\\MULT\w+) ")
 
 

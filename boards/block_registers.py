@@ -16,9 +16,9 @@ PLAIN = {"CLKMUX": "CLK", "LSRMUX": "LSR", "REGSET": "RESET"}
 def move_registers_into_blocks(netlist: dict[str, Any]) -> None:
     """Move registers of a netlist (Yosys' JSON, of the ECP5) into the blocks that they read.
 
-    From the clock to the output of a block without its own register it takes 5.6 ns. All bits of a
-    port must be read by such registers alone, of the clock of the block and one enable, never
-    reset, and each must be followed by another register: one that logic reads is better near that.
+    A block without its own register is slow to give what it read. All bits of a port must be read
+    by such registers alone, of the clock of the block and one enable, never reset, and each must be
+    followed by another register: one that logic reads is better near that.
     """
     for module in modules(netlist):
         cells, read = module["cells"], readers(module)

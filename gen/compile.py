@@ -38,7 +38,7 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
     Parameters
     ----------
     fps : float | None
-        As in :func:`~bittern.gen.plan.make_plan`.
+        As in :func:`~bittern.gen.search.make_plan`.
     formats : mapping
         Names of layers, and of the formats to store their weights in: else what suits best.
         ``*`` stands for all layers whose weights the format holds.

@@ -54,17 +54,14 @@ class TruthTable:
     @cached_property
     def parts(self) -> int:
         """How many different functions of 4 bits it is made of, and selections between two."""
-        bits = len(self.values).bit_length() - 1
         parts = 0
-        for k in range(int(np.bitwise_or.reduce(self.values ^ self.values[0])).bit_length()):
+        for k in range(shape_of(int(self.values.min()), int(self.values.max())).width):
             table = _without_idle_bits(self.values >> k & 1)
-            rows = {row.tobytes() for row in table.reshape(-1, min(1 << LUT, len(table)))}
-            parts += sum(len(set(row)) > 1 for row in rows)
-            for level in range(LUT + 1, bits + 1):
-                if 1 << level <= len(table):
-                    halves = table.reshape(-1, 2, 1 << level - 1)
-                    parts += len({pair.tobytes() for pair in halves
-                                       if (pair[0] != pair[1]).any()})
+            functions = table.reshape(-1, min(1 << LUT, len(table)))
+            parts += len({row.tobytes() for row in functions if row.min() < row.max()})
+            for level in range(LUT + 1, len(table).bit_length()):
+                halves = table.reshape(-1, 2, 1 << level - 1)
+                parts += len({pair.tobytes() for pair in halves if (pair[0] != pair[1]).any()})
         return parts
 
 

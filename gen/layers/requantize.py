@@ -24,7 +24,7 @@ from bittern.hw.thresholds import Thresholds
 if TYPE_CHECKING:
     from bittern.hw.ints import Ints
 
-__all__ = ["SERIAL", "UNSTOPPED", "Requantize"]
+__all__ = ["Requantize"]
 
 FACTOR = 16
 """Bits of a factor that every multiplier takes."""

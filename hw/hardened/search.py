@@ -19,7 +19,7 @@ import numpy as np
 from bittern.hw.hardened.rows import Rows, Style
 from bittern.hw.hardened.schedule import schedule
 from bittern.hw.hardened.space import Affine, Space, Term, digits_of, signed_digits
-from bittern.hw.hardened.trees import Bill, graph_of
+from bittern.hw.hardened.trees import NEGATED, Bill, graph_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +44,8 @@ HEAT = 2.0
 """By how many sites, on average, a step may be worse in the beginning."""
 TURNS = 4
 """How often results that would be negated are inverted instead."""
-NEGATED, TURNED = 2, 100
-"""What a negation counts, in sites beside its adder; the latter where there was none at first."""
+TURNED = 100
+"""What a negation counts, in sites beside its adder, where inverting left none at first."""
 
 
 def build(wanted: Affine, family: Family, style: Style) -> Graph:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bittern.hw.hardened.rows import Rows
     from bittern.hw.hardened.space import Space, Term
 
-__all__ = ["Bill", "graph_of"]
+__all__ = ["NEGATED", "Bill", "graph_of"]
 
 Word = tuple[int, int, int, int, int]
 """A summand: its lowest bit, sign, range of what it is worth, and an index."""
@@ -51,6 +51,10 @@ def join(one: Word, two: Word, pair: bool) -> tuple[int, int, int, int, int]:
     else:
         bits = width_of(lo >> low, hi >> low) - high + low
     return bits + (bits & pair), low, sign, lo, hi
+
+
+NEGATED = 2
+"""What a negation counts, in sites beside its adder."""
 
 
 def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, positive: bool,
@@ -112,7 +116,7 @@ def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, p
 class Bill:
     """What rows cost: the trees of each, which are looked for once."""
 
-    def __init__(self, space: Space, depth: int, negation: int = 2) -> None:
+    def __init__(self, space: Space, depth: int, negation: int = NEGATED) -> None:
         self.space, self.depth, self.negation = space, depth, negation
         self.known: dict[object, Tree] = {}
 
