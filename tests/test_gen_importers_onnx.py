@@ -692,6 +692,12 @@ FAULTS = {
     "weights are computed": quantized(then=lambda m, x: m.pair(m("Conv", x, x), 0.1, np.uint8(9))),
     "has a bias of scale 0.113; accepted": quantized(then=lambda m, x: m.pair(
         conv(m, x, np.random.default_rng(0), 3, of=10), 0.1, np.uint8(9))),
+    "reads uint8; accepted: DequantizeLinear": quantized(then=lambda m, x: m.pair(conv(
+        m, m.q(x, 0.05, np.uint8(9)), np.random.default_rng(0), 3), 0.1, np.uint8(9))),
+    "its scale 9.94922e-44 is too small": quantized(then=lambda m, x: m.pair(
+        conv(m, x, np.random.default_rng(0), 3), np.float32(1e-43), np.uint8(9))),
+    "has scale 2e-07 behind Clip": quantized(then=lambda m, x: m.pair(
+        m("Clip", x, np.float32(0), np.float32(1)), 2e-7, np.uint8(9))),
     "has float weights": then("Conv", np.ones((4, 3, 3, 3), np.float32)),
     "convolves shape": quantized(then=lambda m, x: m.pair(m("Conv", x, m.dq(
         np.ones((4, 2, 3, 3), np.int8), 0.1, np.int8(0))), 0.1, np.uint8(9))),

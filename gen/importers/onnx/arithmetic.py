@@ -79,6 +79,9 @@ def output_scale(x: Array | np.float32, weights: Array | np.float32, y: np.float
 
 def requantize(acc: Ints, factor: Array, to: Quantization) -> Ints:
     """Requantize sums: of QLinearConv, QLinearMatMul, QGemm and QLinearGlobalAveragePool."""
+    if not np.isfinite(factor).all():
+        raise UnsupportedError(f"its result is rescaled by infinity: its scale {to.scale:g} is too "
+                               "small for those of its operands")
     return to.clip(float32(acc) * factor)
 
 

@@ -59,6 +59,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Interpreter"]
 
+EPSILON = np.finfo(np.float32).eps
+"""By how much more than QuantizeLinear a Clip may clip that ONNX Runtime leaves out before it."""
+
+
 class Interpreter:
     """Executes the operations of a file, one rule each.
 
@@ -239,6 +243,10 @@ class Interpreter:
             return replace(x, unit=None, run=(lambda q: kernel(q) - offset) if kernel else (
                 lambda q: to.codes(run(q))))
         self.check_second(o, to)
+        maker = self.makers.get(o.inputs[0])
+        if maker and maker.op == "Clip" and to.scale < 2 * EPSILON:
+            raise UnsupportedError(f"has scale {to.scale:g} behind Clip, which ONNX Runtime leaves "
+                                   f"out then; accepted: {2 * EPSILON:g} at least")
         if isinstance(x, Stream | Pair) and x.unit and x.unit.moved:
             self.check_inserted(o, to)
             seen = self.source(to, single=True).seen # one is put before what moves elements
@@ -407,8 +415,8 @@ class Interpreter:
 
     def fits(self, x: Stream, codes: Codes) -> bool:
         """Return whether there is a kernel for activations and weights of these types."""
-        assert x.source is not None
-        return x.source.seen.dtype == np.uint8 or (self.int8 and codes.integers.dtype == np.int8)
+        return x.source is not None and (
+            x.source.seen.dtype == np.uint8 or (self.int8 and codes.integers.dtype == np.int8))
 
     def quantizes(self, name: str) -> bool:
         """Return whether QuantizeLinear comes behind a tensor, or behind Relu or Clip."""
@@ -499,7 +507,7 @@ def noted(x: Value, index: int) -> Value:
 def redundant(clips: tuple[tuple[float, float], ...], to: Quantization, scale: Value) -> bool:
     """Return whether the reference sees that QuantizeLinear clips as much as what is before it.
 
-    One of several that is not Relu is compared more strictly there.
+    One of several that is not Relu is compared in floats there.
     """
     if all(clip == (0, np.inf) for clip in clips):
         return not clips or to.zero == to.lo
@@ -507,7 +515,7 @@ def redundant(clips: tuple[tuple[float, float], ...], to: Quantization, scale: V
         return False
     if len(clips) > 1:
         lo, hi = (to.scale * np.float32(end - to.zero) for end in (to.lo, to.hi))
-        return all(low <= lo and high >= hi for low, high in clips)
+        return all(low - lo <= EPSILON and hi - high <= EPSILON for low, high in clips)
     ((low, high),) = clips
     return bool(np.rint(np.float32(low) / to.scale) + to.zero <= to.lo
                 and np.rint(np.float32(high) / to.scale) + to.zero >= to.hi)

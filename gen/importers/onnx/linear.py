@@ -71,6 +71,8 @@ class Weights:
 def operand(self: Interpreter, o: Operation, x: Value) -> Operand:
     """Return floats as integers of one unit: those of the last quantizer, or exact ones."""
     x = self.stream(x)
+    if x.dtype != np.float32:
+        raise UnsupportedError(f"reads {x.dtype}; accepted: DequantizeLinear before it")
     if x.source is not None:
         return Operand(x, x.source.stored.scale, x.source.stored.zero)
     tensor = self.builder.types[x.edge]
