@@ -1,9 +1,11 @@
 """What is wrong with a model file, and how large its tensors may be."""
 
-__all__ = ["LARGEST", "MalformedError", "UnsupportedError"]
+__all__ = ["LARGEST", "LARGEST_MAP", "MalformedError", "UnsupportedError"]
 
 LARGEST = 2**25
 """Elements a tensor may have: a damaged file must not take all memory."""
+LARGEST_MAP = 2**22
+"""Elements an edge of the graph may have, which is computed for many frames at once."""
 
 
 class MalformedError(ValueError):

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
-from bittern.gen.importers.errors import LARGEST, MalformedError, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, LARGEST_MAP, MalformedError, UnsupportedError
 
 __all__ = ["QUANTIZED", "Array", "Content", "Operation", "operators", "parse", "recognizes"]
 
@@ -187,8 +187,9 @@ def input_shape(value: onnx.ValueInfoProto, accepted: tuple[int, ...]) -> tuple[
     if len(shape) > 1 and shape[0] != 1:
         raise MalformedError(f"input {value.name!r} of shape {shape} has batch size {shape[0]}; "
                              "export the network with batch 1")
-    if prod(shape) > LARGEST:
-        raise MalformedError(f"input {value.name!r} of shape {shape} is too large")
+    if prod(shape) > LARGEST_MAP:
+        raise MalformedError(f"input {value.name!r} has shape {shape}; accepted: {LARGEST_MAP} "
+                             "elements")
     return shape
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bittern.gen.importers import builder
-from bittern.gen.importers.errors import LARGEST, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, LARGEST_MAP, UnsupportedError
 from bittern.gen.importers.onnx.arithmetic import rounded_sum
 from bittern.gen.importers.onnx.values import Pair, Stream
 from bittern.gen.importers.sums import weighted_sum
@@ -32,10 +32,8 @@ if TYPE_CHECKING:
 
     from bittern.gen.importers.onnx_file import Array
 
-__all__ = ["LARGEST_MAP", "Builder", "check_size"]
+__all__ = ["Builder", "check_size"]
 
-LARGEST_MAP = 2**22
-"""Elements an edge may have."""
 BYTE = 2**8
 """Integers of which all results of a function are looked at: whether it falls, or does nothing…"""
 TABLE = 2**16

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.importers.errors import LARGEST, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, LARGEST_MAP, UnsupportedError
 from bittern.gen.importers.qonnx.arithmetic import common_unit
 from bittern.gen.importers.qonnx.graph import points
 from bittern.gen.importers.qonnx.layout import (
@@ -127,8 +127,8 @@ def patches(axes: list[Axis]) -> Patches:
 
 def bounded(shape: tuple[int, ...]) -> None:
     """Raise :exc:`UnsupportedError` for a map that is too large."""
-    if prod(shape) > LARGEST:
-        raise UnsupportedError(f"makes a map of shape {shape}; accepted: {LARGEST} elements")
+    if prod(shape) > LARGEST_MAP:
+        raise UnsupportedError(f"makes a map of shape {shape}; accepted: {LARGEST_MAP} elements")
 
 
 def hosted(x: Host, view: Patches, channels: int, function: Callable[[Array], Array]) -> Host:

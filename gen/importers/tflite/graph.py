@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from bittern.gen.importers import builder
-from bittern.gen.importers.errors import LARGEST, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, LARGEST_MAP, UnsupportedError
 from bittern.gen.importers.thresholds import fit
 from bittern.gen.ir import INPUT, Layer, Tensor
 from bittern.gen.layers.requantize import Requantize
@@ -204,7 +204,7 @@ class Builder(builder.Builder):
 
 def bounded(tensor: Tensor) -> Tensor:
     """Return `tensor`, unless it has more elements than memory is there for."""
-    if prod(tensor.shape) > LARGEST:
-        raise UnsupportedError(f"makes a tensor of shape {tensor.shape}, of more than {LARGEST} "
+    if prod(tensor.shape) > LARGEST_MAP:
+        raise UnsupportedError(f"makes a tensor of shape {tensor.shape}; accepted: {LARGEST_MAP} "
                                "elements")
     return tensor
