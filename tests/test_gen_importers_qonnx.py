@@ -625,6 +625,9 @@ FAULTS |= {
     "repeats elements unevenly": of_map(
         "Resize", np.empty(0, np.float32), np.float32([1, 1, 3, 1]),
         coordinate_transformation_mode="asymmetric"),
+    "repeats elements unevenly (as?m ?, floor)": of_map(
+        "Resize", np.empty(0, np.float32), np.float32([1, 1, 3, 1]),
+        coordinate_transformation_mode="as\0m\n\n\x1b", nearest_mode="floor"),
     "joins shapes": of_map("Concat", np.ones((1, 2, 5, 6), np.float32), axis=1),
     "joins streams with constants": of_map("Concat", np.ones((1, 2, 6, 6), np.float32), axis=1),
     "in an order in which they are not computed": lambda: Model(1, 3, 32, 32).quant(0.25)(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bittern.gen.importers.apply import apply
-from bittern.gen.importers.errors import MalformedError, UnsupportedError
+from bittern.gen.importers.errors import MalformedError, UnsupportedError, line, refuse
 from bittern.gen.importers.frames import frames
 from bittern.gen.importers.onnx.arithmetic import Quantization, float32
 from bittern.gen.importers.onnx.elementwise import ELEMENTWISE_RULES, append_pair
@@ -118,10 +118,7 @@ class Interpreter:
             for name in o.inputs: # what nobody reads any more is not kept
                 if not left[name] and isinstance(self.values.get(name), Stream | Pair):
                     self.values[name] = None
-        if problems:
-            heading = (f"cannot import {content.name}: {len(problems)} "
-                       f"node{'s are' if len(problems) > 1 else ' is'} not supported")
-            raise UnsupportedError("\n  ".join([heading, *problems]))
+        refuse(content.name, problems)
         if content.output not in self.values:
             raise MalformedError(f"{content.name}: no node makes the output {content.output!r}")
         return self.finish(self.values[content.output])
@@ -139,13 +136,14 @@ class Interpreter:
             with np.errstate(all="ignore"):
                 return self.execute(o, xs)
         except MalformedError as fault:
-            raise MalformedError(f"{self.content.name}: node {o.name} ({o.op}): {fault}") from None
+            raise MalformedError(f"{self.content.name}: node {o.name} ({o.op}): "
+                                 f"{line(fault)}") from None
         except UnsupportedError as problem:
-            problems.append(f"{o.name} ({o.op}): {problem}")
+            problems.append(f"{o.name} ({o.op}): {line(problem)}")
         except (ArithmeticError, LookupError, MemoryError, TypeError, AttributeError,
                 ValueError) as error: # a rule or NumPy refuses what the file asks for
             problems.append(f"{o.name} ({o.op}): has {len(o.inputs)} inputs, of which some are of "
-                            f"the wrong kind ({' '.join(str(error).split())})")
+                            f"the wrong kind ({line(error)})")
         return ()
 
     def channel_axis(self) -> int:

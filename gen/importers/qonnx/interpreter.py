@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bittern.gen.importers.apply import apply
-from bittern.gen.importers.errors import MalformedError, UnsupportedError
+from bittern.gen.importers.errors import MalformedError, UnsupportedError, line, refuse
 from bittern.gen.importers.frames import frames
 from bittern.gen.importers.onnx_file import Content, Operation
 from bittern.gen.importers.qonnx.arithmetic import (
@@ -86,23 +86,20 @@ class Interpreter:
                                                  for n in o.inputs])
                 except MalformedError as fault:
                     raise MalformedError(f"{content.name}: node {o.name} ({o.op}): "
-                                         f"{fault}") from None
+                                         f"{line(fault)}") from None
                 except UnsupportedError as problem:
-                    problems.append(f"{o.name} ({o.op}): {problem}")
+                    problems.append(f"{o.name} ({o.op}): {line(problem)}")
                 except (ArithmeticError, LookupError, MemoryError, TypeError, AttributeError,
                         ValueError) as error: # a rule or NumPy refuses what the file asks for
                     problems.append(f"{o.name} ({o.op}): has {len(o.inputs)} inputs, of which some "
-                                    f"are of the wrong kind ({' '.join(str(error).split())})")
+                                    f"are of the wrong kind ({line(error)})")
             for position, name in enumerate(o.outputs):
                 if name in values:
                     raise MalformedError(f"{content.name}: node {o.name} makes {name!r} a second "
                                          "time")
                 if name:
                     values[name] = value if position == 0 else None
-        if problems:
-            heading = (f"cannot import {content.name}: {len(problems)} "
-                       f"node{'s are' if len(problems) > 1 else ' is'} not supported")
-            raise UnsupportedError("\n  ".join([heading, *problems]))
+        refuse(content.name, problems)
         if content.output not in values:
             raise MalformedError(f"{content.name}: no node makes the output {content.output!r}")
         return self.finish(values[content.output])

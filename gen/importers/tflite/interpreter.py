@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bittern.gen.importers.apply import apply
-from bittern.gen.importers.errors import MalformedError, UnsupportedError
+from bittern.gen.importers.errors import MalformedError, UnsupportedError, line, refuse
 from bittern.gen.importers.frames import frames
 from bittern.gen.importers.tflite import elementwise, shapes, weighted, windows
 from bittern.gen.importers.tflite.arithmetic import RANGES, quantize
@@ -64,24 +64,22 @@ class Interpreter:
                 with np.errstate(all="ignore"):
                     results = self.execute(o)
             except MalformedError as fault:
-                raise MalformedError(f"{content.name}: operator {o.name}: {fault}") from None
+                raise MalformedError(f"{content.name}: operator {o.name}: "
+                                     f"{line(fault)}") from None
             except ValueError as problem: # of a rule, a layer or NumPy
                 results = ()
-                problems.append(f"{o.name} ({o.op}): {' '.join(str(problem).split())}")
+                problems.append(f"{o.name} ({o.op}): {line(problem)}")
             except (ArithmeticError, LookupError, MemoryError, TypeError, AttributeError) as error:
                 results = ()
                 problems.append(f"{o.name} ({o.op}): has inputs or options of the wrong kind "
-                                f"({' '.join(str(error).split())})")
+                                f"({line(error)})")
             self.made[o.index] = [*self.builder.nodes][before:]
             for position, output in enumerate(o.outputs):
                 if output.index in self.values or output.data:
                     raise MalformedError(f"{content.name}: operator {o.name} makes tensor "
                                          f"{output.index} a second time")
                 self.values[output.index] = results[position] if position < len(results) else None
-        if problems:
-            heading = (f"cannot import {content.name}: {len(problems)} "
-                       f"operator{'s are' if len(problems) > 1 else ' is'} not supported")
-            raise UnsupportedError("\n  ".join([heading, *problems]))
+        refuse(content.name, problems, "operator")
         if content.output.index not in self.values:
             raise MalformedError(f"{content.name}: no operator makes the output "
                                  f"{content.output.name!r}")
