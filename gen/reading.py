@@ -10,7 +10,7 @@ import numpy as np
 from bittern.gen.cost import Cost, rom_lut
 from bittern.gen.timing import Buffer, Steps
 from bittern.hw.patches import Axis, Patches
-from bittern.hw.window import BLOCK, rows_of
+from bittern.hw.window import BLOCK, rows_of, words_of
 
 if TYPE_CHECKING:
     from bittern.gen.ir import Tensor
@@ -32,6 +32,9 @@ PATCHES = (
     (Patches(Axis(5, before=-1, after=-2), Axis(4, before=-1, after=2), 9), 2, 0, 7),
     (Patches(Axis(2, 2), Axis(2, 2)), 2, -2, 1),
     (Patches(Axis(3, before=2, after=1), Axis(2), 1), 2, 0, 3), # rows of filling alone
+    # the last of a row that is read is its first element
+    (Patches(Axis(8, zoom=2), Axis(1, zoom=2)), 2, -8, 7),
+    (Patches(Axis(8), Axis(3, stride=3)), 1, 0, 15),
 )
 """Windows on small maps: with the channels, and the range of the elements."""
 
@@ -58,7 +61,7 @@ def reading_steps(patches: Patches, groups: int, taps: int, latency: int, store:
 def reading_cost(patches: Patches, x: Tensor, lanes: int) -> Cost:
     """Estimate a reader of so many channels at a time."""
     bits = x.element.width * lanes
-    depth = rows_of(patches.rows).kept * patches.columns.size * (x.channels // lanes)
+    depth = words_of(patches, x.channels // lanes)
     filled = bits if patches.is_filled else 0
     memory = ((depth, bits),) if depth * bits >= BLOCK else ()
     return Cost(COUNTERS + filled + (0 if memory else rom_lut(depth, bits)), REGISTERS, memory)

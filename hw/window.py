@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bittern.hw.ints import Ints
     from bittern.hw.patches import Axis, Patches
 
-__all__ = ["BLOCK", "READ", "Rows", "WindowReader", "WindowUnit", "rows_of"]
+__all__ = ["BLOCK", "READ", "Rows", "WindowReader", "WindowUnit", "rows_of", "words_of"]
 
 READ = 3
 """Cycles from a step to what it reads."""
@@ -58,6 +58,16 @@ def rows_of(axis: Axis) -> Rows:
     # of the next frame, or of this one, what the next row of windows needs may come in time
     later = np.append(needs[1:], axis.size + needs[0])
     return Rows(needs, frees, int((later - np.append(0, frees[:-1])).max()))
+
+
+def words_of(patches: Patches, groups: int) -> int:
+    """Return the words of memory for the rows of a map, of which each element has `groups`.
+
+    They are a row more if the last step of a row of windows reads the first word of a row: one that
+    goes with it would be written again before it is read.
+    """
+    late = groups == 1 and patches.columns.elements[-1, -1] == 0
+    return (rows_of(patches.rows).kept + bool(late)) * patches.columns.size * groups
 
 
 class _Walk:
@@ -193,14 +203,14 @@ class WindowReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        depth, word = self.rows.kept * self.pitch, self.lanes * self.x.width
+        depth, word = words_of(self.patches, self.groups), self.lanes * self.x.width
         m.submodules.store = store = memory.Memory( # type: ignore[var-annotated]
             shape=unsigned(word), depth=depth, init=[],
             attrs={"ram_style": "block"} if depth * word >= BLOCK else {})
         write, read = store.write_port(), store.read_port()
         came, went = Signal(), Signal() # a row of the map, and one of windows
         room, ready = self._hold(m, came, went)
-        self._write(m, write, came, room)
+        self._write(m, write, came, room, depth)
         # two more registers: of the parts of the address, and of the address
         parts = self._walk(m, went, ready, depth)
         row, column, inside, done = (Signal.like(Value.cast(v), name=name) for v, name in
@@ -243,6 +253,8 @@ class WindowReader(wiring.Component):
             with m.If(port.en):
                 m.d.sync += at.eq(Mux(at == rows - 1, 0, at + 1))
             word = port.data
+            if self.pitch == 1: # a row may have come in the first cycle
+                word, primed = Mux(primed, word, words[0]), Const(1)
         room, ready = Signal(init=1), Signal()
         m.d.comb += Cat(need, free, after).eq(word)
         m.d.sync += held.eq(held + came - Mux(went, free, 0))
@@ -253,7 +265,8 @@ class WindowReader(wiring.Component):
                              ready.eq(primed & Mux(went, left >= after, now >= need))]
         return room, ready
 
-    def _write(self, m: Module, write: memory.WritePort, came: Value, room: Value) -> None:
+    def _write(self, m: Module, write: memory.WritePort, came: Value, room: Value, depth: int
+               ) -> None:
         """Write the map, row by row."""
         column, at = Signal(range(self.pitch)), Signal.like(write.addr)
         last = column == self.pitch - 1
@@ -261,7 +274,7 @@ class WindowReader(wiring.Component):
                      write.data.eq(self.i.payload), came.eq(write.en & last)]
         with m.If(write.en):
             m.d.sync += [column.eq(Mux(last, 0, column + 1)),
-                         at.eq(Mux(at == self.rows.kept * self.pitch - 1, 0, at + 1))]
+                         at.eq(Mux(at == depth - 1, 0, at + 1))]
 
     def _walk(self, m: Module, went: Value, ready: Value, depth: int
               ) -> tuple[Value, Value, Value, Value]:
