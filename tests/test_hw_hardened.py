@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from itertools import pairwise
 
@@ -103,12 +104,37 @@ def test_a_pipeline_has_the_registers_it_says(mhz):
     assert (stages.latency, stages.ff) == (plan.last, plan.ff)
     assert plan.mhz(Family.ECP5) >= min(mhz, 150) # 400 is too fast for an adder
     assert plan.mhz(Family.ECP5, tail=3) < plan.mhz(Family.ECP5)
-    at = [0] * len(graph.inputs) + list(plan.stages)
-    assert all(at[n] <= stage for add, stage in zip(graph.adds, plan.stages, strict=True)
+    assert is_pipeline(plan)
+
+
+@pytest.mark.parametrize(("mhz", "head", "tail"), [
+    (150, 0, 0), (150, 2, 0), (150, 0, 2), (150, 2, 2), (250, 0, 0), (250, 1, 1)])
+def test_no_other_pipeline_is_shorter_or_has_fewer_registers(mhz, head, tail):
+    rng = np.random.default_rng(3)
+    matrix = rng.integers(-9, 10, (2, 3))
+    graph = search(matrix, np.zeros(2, int), [(-8, 7)] * 3, Family.ECP5, steps=0)
+    assert len(graph.adds) < 9
+    best = schedule(graph, Family.ECP5, mhz, tail, head)
+
+    def every(last):
+        plans = (Schedule(graph, stages, last)
+                 for stages in itertools.product(range(last + 1), repeat=len(graph.adds)))
+        return [plan.ff for plan in plans
+                if is_pipeline(plan) and plan.mhz(Family.ECP5, tail, head) >= mhz]
+
+    assert is_pipeline(best)
+    assert best.mhz(Family.ECP5, tail, head) >= mhz
+    assert min(every(best.last)) == best.ff < max(every(best.last))
+    assert not every(best.last - 1)
+
+
+def is_pipeline(plan):
+    at = [0] * len(plan.graph.inputs) + list(plan.stages)
+    return all(at[n] <= stage for add, stage in zip(plan.graph.adds, plan.stages, strict=True)
                for n in (add.a, add.b) if n != ZERO)
 
 
-def test_a_faster_clock_takes_more_stages_and_annealing_no_more_registers():
+def test_a_faster_clock_takes_more_stages():
     graph = search(*problem(CASES[0]), Family.ECP5, steps=0)
     lasts = [schedule(graph, Family.ECP5, mhz).last for mhz in (0, 60, 150, 400)]
     assert lasts == sorted(lasts)

@@ -131,7 +131,7 @@ class HardenedUnit(Unit):
         """Return LUTs, flip-flops and delay of a graph that is not improved."""
         key = x.width, x.signed
         if key not in self.prices:
-            plan = schedule(self._search(x, 0), self.family, MHZ[self.family], anneal=0)
+            plan = schedule(self._search(x, 0), self.family, MHZ[self.family])
             self.prices[key] = plan.graph.lut4(self.family), plan.ff, delay_of(plan)
         return self.prices[key]
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from random import Random
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import linprog
+from scipy.sparse import csr_array
 
 from bittern.hw.family import Family
 from bittern.hw.hardened.graph import ZERO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bittern.hw.hardened.graph import Graph
 
 __all__ = ["Schedule", "schedule"]
@@ -19,9 +25,8 @@ DELAYS = {Family.ICE40: (1.9, 0.20), Family.ECP5: (2.0, 0.035), Family.GOWIN: (1
 """Nanoseconds of an adder and the wires to it, and those of each of its bits more."""
 REGISTER = {Family.ICE40: 1.5, Family.ECP5: 1.2, Family.GOWIN: 0.9}
 """Nanoseconds from a clock edge into a register's output, and of its set-up."""
-SWEEPS = 20
-ANNEAL, HEAT = 200, 8.0
-"""Sweeps in which adders move at random, and how many bits worse they may become at first."""
+LATE = 1e-9
+"""Nanoseconds that a sum of delays may be off."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +56,10 @@ class Schedule:
         return sum((until - stage) * width
                    for until, stage, width in zip(self.until, at, self.graph.widths, strict=True))
 
-    def mhz(self, family: Family, tail: float = 0) -> float:
-        """Predict the fastest clock, with a register before and one `tail` ns behind the adders."""
+    def mhz(self, family: Family, tail: float = 0, head: float = 0) -> float:
+        """Predict the fastest clock; `tail` and `head` are as of :func:`schedule`."""
         at = (0,) * len(self.graph.inputs) + self.stages
-        done = [0.0] * len(at)
+        done = [head] * len(self.graph.inputs) + [0.0] * len(self.stages)
         for node, (add, delay) in enumerate(zip(self.graph.adds, _delays(self.graph, family),
                                                 strict=True), len(self.graph.inputs)):
             done[node] = delay + max((done[n] for n in (add.a, add.b)
@@ -71,25 +76,50 @@ def _delays(graph: Graph, family: Family) -> list[float]:
     return [base + per_bit * n if n else 0.0 for n in bits]
 
 
-def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0, *,
-             anneal: int = ANNEAL) -> Schedule:
-    """Return the shortest pipeline for a clock, with few bits of registers; none for 0 MHz.
+def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0, head: float = 0
+             ) -> Schedule:
+    """Return the shortest pipeline for a clock, with the fewest bits of registers; none for 0 MHz.
 
-    An adder slower than the clock has a stage of its own. What is done with the results before the
-    next register takes `tail` nanoseconds. In `anneal` sweeps adders move at random, more and more
-    only where that saves registers (simulated annealing).
+    An adder slower than the clock has a stage of its own. Inputs come `head` nanoseconds after
+    their registers; what is done with the results before the next register takes `tail`.
+
+    Source: a linear program whose constraints are differences, so that it has integers for a
+    solution (J. Cong and Z. Zhang, "An efficient and versatile scheduling algorithm based on SDC
+    formulation", 2006).
     """
     if not mhz or not graph.adds:
         return Schedule(graph, (0,) * len(graph.adds), 0)
-    budget = 1000 / mhz - REGISTER[family]
-    mover = _Mover(graph, [min(delay, budget) for delay in _delays(graph, family)], budget, tail)
-    found = [mover.settled()]
-    if anneal:
-        random = Random(0)
-        for k in range(anneal):
-            mover.wander(random, HEAT * (1 - k / anneal))
-        found.append(mover.settled())
-    return min((Schedule(graph, stages, mover.last) for stages in found), key=lambda s: s.ff)
+    budget = 1000 / mhz - REGISTER[family] + LATE
+    chains = _Chains(graph, [min(delay, budget) for delay in _delays(graph, family)], budget)
+    last = chains.shortest(head, tail)
+    inputs, nodes = len(graph.inputs), len(chains.operands)
+    # unknowns: the stage of each node, and behind these the last stage in which it is needed
+    least, most = np.zeros(2 * nodes), np.full(2 * nodes, float(last))
+    most[:inputs] = 0
+    later: list[tuple[int, int, int]] = [(n, nodes + n, 0) for n in range(nodes)]
+    for node in range(inputs, nodes):
+        for n in chains.operands[node]:
+            later += [(n, node, 0), (node, nodes + n, 0)]
+        reached = dict(chains.reached(node, chains.delays[node]))
+        later += [(node, end, 1) for end, done in reached.items() if done > budget]
+        if any(done + tail > budget for end, done in reached.items() if end in chains.ends):
+            most[node] = min(most[node], last - 1)
+    if head:
+        for n in range(graph.operands):
+            late = [end for end, done in chains.reached(n, head) if done > budget]
+            least[late] = 1
+    for end in chains.ends:
+        least[nodes + end] = last
+    rows = np.arange(len(later))
+    before, after, stages = np.array(later).T
+    differences = csr_array((np.repeat((1, -1), len(later)),
+                             (np.tile(rows, 2), np.concatenate([before, after]))),
+                            shape=(len(later), 2 * nodes))
+    widths = np.array(graph.widths)
+    found = linprog(np.concatenate([-widths, widths]), differences, -stages,
+                    bounds=np.stack([least, most], axis=1), method="highs-ds")
+    assert found.success, found.message
+    return Schedule(graph, tuple(np.rint(found.x[inputs:nodes]).astype(int).tolist()), last)
 
 
 def _until(graph: Graph, stages: tuple[int, ...], last: int) -> list[int]:
@@ -104,12 +134,12 @@ def _until(graph: Graph, stages: tuple[int, ...], last: int) -> list[int]:
     return until
 
 
-class _Mover:
-    """Adders in their stages, as late as may be at first, and moved one at a time then."""
+class _Chains:
+    """Which adders follow one another, and how long that takes."""
 
-    def __init__(self, graph: Graph, delays: list[float], budget: float, tail: float) -> None:
+    def __init__(self, graph: Graph, delays: list[float], budget: float) -> None:
         count = len(graph.inputs)
-        self.widths, self.budget, self.tail = graph.widths, budget + 1e-9, tail
+        self.given, self.budget = graph.operands, budget
         self.delays = [0.0] * count + delays
         self.ends = {node for node, _ in graph.outputs if node != ZERO}
         self.operands: list[list[int]] = [[] for _ in range(count)]
@@ -118,100 +148,33 @@ class _Mover:
         for node, nodes in enumerate(self.operands):
             for n in nodes:
                 self.users[n].append(node)
-        self.adders = range(count, len(self.operands))
-        self.last = self._shortest()
-        self.stage = self._latest()
 
-    def _shortest(self) -> int:
+    def shortest(self, head: float, tail: float) -> int:
         """Return the last stage if each adder is as early as may be."""
-        stage, done = [0] * len(self.operands), [0.0] * len(self.operands)
-        for node in self.adders:
-            at = max(stage[n] for n in self.operands[node])
-            begin = max((done[n] for n in self.operands[node] if stage[n] == at), default=0.0)
+        stage = [0] * len(self.operands)
+        done = [head] * self.given + [0.0] * (len(stage) - self.given)
+        for node, operands in enumerate(self.operands):
+            if not operands:
+                continue
+            at = max(stage[n] for n in operands)
+            begin = max(done[n] for n in operands if stage[n] == at)
             if begin + self.delays[node] > self.budget:
                 at, begin = at + 1, 0.0
             stage[node], done[node] = at, begin + self.delays[node]
-        return max((stage[n] + (done[n] + self.tail > self.budget) for n in self.ends), default=0)
+        return max((stage[n] + (done[n] + tail > self.budget) for n in self.ends), default=0)
 
-    def _latest(self) -> list[int]:
-        stage, left = [0] * len(self.operands), [0.0] * len(self.operands)
-        for node in reversed(self.adders):
-            at = min((stage[u] for u in self.users[node]), default=self.last)
-            after = max((left[u] for u in self.users[node] if stage[u] == at), default=0.0)
-            if node in self.ends and at == self.last:
-                after = max(after, self.tail)
-            if after + self.delays[node] > self.budget:
-                at, after = at - 1, 0.0
-            stage[node], left[node] = at, after + self.delays[node]
-        return stage
+    def reached(self, node: int, done: float) -> Iterator[tuple[int, float]]:
+        """Yield `node`, the nodes made of it and when they are done, if all are in one stage.
 
-    def _span(self, node: int) -> int:
-        until = max((self.stage[u] for u in self.users[node]), default=self.stage[node])
-        return (self.last if node in self.ends else until) - self.stage[node]
-
-    def _cost(self, node: int) -> int:
-        return sum(self._span(n) * self.widths[n] for n in (node, *self.operands[node]))
-
-    def _before(self, node: int, seen: dict[int, float]) -> float:
-        """Return when a node is done within its stage."""
-        if node not in seen:
-            seen[node] = self.delays[node] + max(
-                (self._before(n, seen) for n in self.operands[node]
-                 if self.stage[n] == self.stage[node]), default=0.0)
-        return seen[node]
-
-    def _after(self, node: int, seen: dict[int, float]) -> float:
-        """Return how long what follows a node takes within its stage."""
-        if node not in seen:
-            seen[node] = max((self.delays[u] + self._after(u, seen) for u in self.users[node]
-                              if self.stage[u] == self.stage[node]), default=0.0)
-            if node in self.ends and self.stage[node] == self.last:
-                seen[node] = max(seen[node], self.tail)
-        return seen[node]
-
-    def _fits(self, node: int) -> bool:
-        return self._before(node, {}) + self._after(node, {}) <= self.budget
-
-    def wander(self, random: Random, heat: float) -> None:
-        """Move each adder a stage at random, if that costs few bits."""
-        for node in random.sample(self.adders, len(self.adders)):
-            home = self.stage[node]
-            at = home + random.choice((-1, 1))
-            if not (max((self.stage[n] for n in self.operands[node]), default=0) <= at
-                    <= min((self.stage[u] for u in self.users[node]), default=self.last)):
-                continue
-            before = self._cost(node)
-            self.stage[node] = at
-            if self._cost(node) - before > heat * random.expovariate(1) or not self._fits(node):
-                self.stage[node] = home
-
-    def settled(self) -> tuple[int, ...]:
-        """Return the stages of the adders when no move of one saves registers."""
-        for k in range(SWEEPS):
-            if not self._sweep(backwards=k % 2 == 1):
-                break
-        return tuple(self.stage[node] for node in self.adders)
-
-    def _sweep(self, *, backwards: bool) -> int:
-        """Move each adder to where registers are fewest; return how many bits that saves.
-
-        Forwards ties go to the earlier stage, backwards to the later one.
+        Nothing is yielded behind those that are too late for the clock.
         """
-        saved = 0
-        for node in reversed(self.adders) if backwards else self.adders:
-            home = self.stage[node]
-            earliest = max((self.stage[n] for n in self.operands[node]), default=0)
-            latest = min((self.stage[u] for u in self.users[node]), default=self.last)
-            first = best = self._cost(node)
-            choice = home
-            for at in range(earliest, latest + 1):
-                if at == home:
-                    continue
-                self.stage[node] = at
-                cost = self._cost(node)
-                tie = cost == best and (at > choice if backwards else at < choice)
-                if (cost < best or tie) and self._fits(node):
-                    best, choice = cost, at
-            self.stage[node] = choice
-            saved += first - best
-        return saved
+        when, heap = {node: done}, [node]
+        while heap: # in the order of their numbers: what each is made of comes before it
+            at = heappop(heap)
+            yield at, when[at]
+            if when[at] > self.budget:
+                continue
+            for user in self.users[at]:
+                if user not in when:
+                    heappush(heap, user)
+                when[user] = max(when.get(user, 0.0), when[at] + self.delays[user])

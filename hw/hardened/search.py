@@ -143,7 +143,7 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
     end = monotonic() + seconds
 
     def score(graph: Graph) -> float:
-        registers = schedule(graph, family, mhz, tail, anneal=0).ff if mhz else 0
+        registers = schedule(graph, family, mhz, tail).ff if mhz else 0
         return graph.lut4(family) + ff * registers
 
     best: tuple[float, Graph, Style, Rows] | None = None
