@@ -26,6 +26,8 @@ class Tree(NamedTuple):
     sites: int
     sign: int
     """Of the sum: -1 if it is the negative of what is asked for."""
+    turns: bool
+    """Whether its last adder subtracts, and could do so the other way round."""
     steps: list[tuple[int, int]]
     """Which two are added, by index: the words, then the sums."""
 
@@ -57,13 +59,14 @@ NEGATED = 2
 """What a negation counts, in sites beside its adder."""
 
 
-def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, positive: bool,
-              negation: int) -> Tree:
-    """Return a tree of words.
+def plan_tree(words: list[Word], depths: list[int], turning: list[bool], pair: bool, depth: int, *,
+              positive: bool, negation: int) -> Tree:
+    """Return a tree of words, of which some are `turning`.
 
     The cheapest two are next, if what is then left can be a tree of `depth` (0: any). What comes
-    out negative where it is to be `positive` takes a longer last adder, or a negation: an adder of
-    its own, and `negation` sites more.
+    out negative where it is to be `positive` takes a longer last adder, or one of its two words is
+    subtracted the other way round, or else it takes a negation: an adder of its own, and `negation`
+    sites more.
     """
     live = dict(enumerate(words))
     deep = dict(enumerate(depths))
@@ -71,8 +74,8 @@ def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, p
     limit = max(limit, 1 << max(load - 1, 0).bit_length())
     table = {(i, j): join(words[i], words[j], pair)
              for i in live for j in live if i < j}
-    sites, steps = 0, []
-    last: tuple[Word, ...] = ()
+    sites, steps, turning = 0, [], [*turning]
+    last: tuple[Word, ...] = words[0],
     plus = sum(word[1] > 0 for word in words) if positive else 0
     while len(live) > 1:
         best = None
@@ -95,6 +98,7 @@ def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, p
         sites += joined[0]
         steps.append((i, j))
         last = live[i], live[j]
+        turning.append(last[0][1] != last[1][1])
         plus += (joined[2] > 0) - (live[i][1] > 0) - (live[j][1] > 0) if plus else 0
         k = len(words) + len(steps) - 1
         load += (2 << best[1]) - (1 << deep[i]) - (1 << deep[j])
@@ -106,11 +110,13 @@ def plan_tree(words: list[Word], depths: list[int], pair: bool, depth: int, *, p
         live[k], deep[k] = new, best[1] + 1
     (low, sign, lo, hi, _), = live.values()
     if positive and sign < 0:
-        if steps and any(word[1] > 0 for word in last):
+        if any(word[1] > 0 for word in last):
             sites, sign = sites + max(word[0] for word in last) - low, 1
         else:
-            sites += width_of(lo >> low, hi >> low) + negation
-    return Tree(sites, sign, steps)
+            turned = [word[4] for word in last if turning[word[4]]]
+            if max(turned, default=0) < len(words): # those of other trees are there twice then
+                sites += width_of(lo >> low, hi >> low) + (0 if turned else negation)
+    return Tree(sites, sign, turning[-1], steps)
 
 
 class Bill:
@@ -120,29 +126,29 @@ class Bill:
         self.space, self.depth, self.negation = space, depth, negation
         self.known: dict[object, Tree] = {}
 
-    def tree(self, rows: Rows, node: int, signs: dict[int, int]) -> Tree:
-        """Return the tree of a node, where `signs` tells which of those in it are negative."""
+    def tree(self, rows: Rows, node: int, made: dict[int, tuple[int, bool]]) -> Tree:
+        """Return the tree of a node; `made` has the sign of those in it, and whether they turn."""
         terms = rows.row(node)
         depths = [rows.depths[n] for n, _, _ in terms] if self.depth else [0] * len(terms)
-        key = terms, *(signs[n] for n, _, _ in terms), node in self.space.positive, *depths
+        key = terms, *(made[n] for n, _, _ in terms), node in self.space.positive, *depths
         tree = self.known.get(key)
         if tree is None:
             words = []
             for k, (n, shift, sign) in enumerate(terms):
                 ends = sorted(end * sign << shift for end in self.space.ranges[n])
-                words.append((shift, sign * signs[n], ends[0], ends[1], k))
+                words.append((shift, sign * made[n][0], ends[0], ends[1], k))
             limit = rows.limits[node].bit_length() - 1 if self.depth else 0
             tree = self.known[key] = plan_tree(
-                words, depths, self.space.pair, limit, negation=self.negation,
-                positive=node in self.space.positive)
+                words, depths, [made[n][1] for n, _, _ in terms], self.space.pair, limit,
+                negation=self.negation, positive=node in self.space.positive)
         return tree
 
     def total(self, rows: Rows) -> int:
-        signs = dict.fromkeys(range(len(self.space.inputs)), 1)
+        made = dict.fromkeys(range(len(self.space.inputs)), (1, False))
         total = 0
         for node in rows.order():
-            tree = self.tree(rows, node, signs)
-            signs[node] = tree.sign
+            tree = self.tree(rows, node, made)
+            made[node] = tree.sign, tree.turns
             total += tree.sites
         return total
 
@@ -154,10 +160,14 @@ class _Words:
         self.inputs, self.constants = space.inputs, space.constants
         self.inverted = space.inverted
         self.nodes: dict[Add, int] = {}
+        self.adds: list[Add] = []
 
     def make(self, add: Add) -> int:
         """Return the node of an adder."""
-        return self.nodes.setdefault(add, len(self.inputs) + len(self.nodes))
+        if add not in self.nodes:
+            self.nodes[add] = len(self.inputs) + len(self.adds)
+            self.adds.append(add)
+        return self.nodes[add]
 
     def join(self, one: Term, two: Term, *, positive: bool = False) -> Term:
         """Return the sum of two terms, with a positive sign if that can be had."""
@@ -171,11 +181,16 @@ class _Words:
             return self.make(Add(b, a, low - high, True)), low, 1
         return self.make(Add(a, b, high - low, sign != other)), low, sign
 
+    def turns(self, node: int) -> Add | None:
+        """Return the adder of a node, if it subtracts."""
+        add = self.adds[node - len(self.inputs)] if node >= len(self.inputs) else None
+        return add if add and add.minus else None
+
     def turned(self, term: Term) -> Term:
         """Return a negative term as a positive one, if its last adder can subtract otherwise."""
         node, shift, sign = term
-        add = list(self.nodes)[node - len(self.inputs)] if node >= len(self.inputs) else None
-        if sign > 0 or add is None or not add.minus:
+        add = self.turns(node)
+        if sign > 0 or add is None:
             return term
         return self.make(Add(add.b, add.a, -add.shift, True)), shift, 1
 
@@ -184,8 +199,7 @@ class _Words:
         results = [self.turned(term) for term in results]
         outputs = [(node if sign > 0 or node == ZERO else self.make(Add(ZERO, node, 0, True)),
                     shift) for node, shift, sign in results]
-        adds = list(self.nodes)
-        count = len(self.inputs)
+        adds, count = self.adds, len(self.inputs)
         needed = {node for node, _ in outputs}
         for k in reversed(range(len(adds))):
             if count + k in needed:
@@ -213,7 +227,9 @@ def graph_of(space: Space, rows: Rows) -> Graph:
         for inner, shift, sign in rows.row(node):
             base, more, its = done[inner]
             parts.append((base, shift + more, sign * its))
-        tree = bill.tree(rows, node, {inner: sign for inner, (_, _, sign) in done.items()})
+        made = {inner: (done[inner][2], words.turns(done[inner][0]) is not None)
+                for inner in rows.terms[node]}
+        tree = bill.tree(rows, node, made)
         for k, (i, j) in enumerate(tree.steps, 1):
             last = k == len(tree.steps) and node in space.positive
             parts.append(words.join(parts[i], parts[j], positive=last))
