@@ -70,6 +70,8 @@ MHZ = {Family.ECP5: 150, Family.ICE40: 100, Family.GOWIN: 100}
 DEVICES = {"ecp5": ECP5_85F, "ice40": HX8K, "gowin": GW2A}
 CLIP_NS = 2.3
 """Of a clip to few bits: two levels of LUTs."""
+FAR_NS = 2.0
+"""From the registers of one layer to the adders of the next: they stand apart."""
 TEXT = """\
 # Weights as wiring, measured
 
@@ -152,6 +154,11 @@ class Layer:
             if self.pools else y
 
 
+def heads(layers: Sequence[Layer]) -> list[float]:
+    """Return the nanoseconds that the operands of each layer take from their registers."""
+    return [0.0] + [FAR_NS] * (len(layers) - 1)
+
+
 class Hardened(wiring.Component):
     """Layers as wiring, between registers: a vector a cycle, with nothing that could stop it."""
 
@@ -161,8 +168,8 @@ class Hardened(wiring.Component):
     def __init__(self, layers: Sequence[Layer], graphs: Sequence[Graph], x: Shape,
                  y: Shape, family: Family) -> None:
         self.layers, self.graphs = layers, graphs
-        self.operators = [ConstantMatrix(graph, family, MHZ[family], layer.tail)
-                          for graph, layer in zip(graphs, layers, strict=True)]
+        self.operators = [ConstantMatrix(graph, family, MHZ[family], layer.tail, head)
+                          for graph, layer, head in zip(graphs, layers, heads(layers), strict=True)]
         self.outputs = len(layers[-1].pools) or len(layers[-1].matrix)
         super().__init__({"x": In(data.ArrayLayout(x, layers[0].matrix.shape[1])),
                           "y": Out(data.ArrayLayout(y, self.outputs))})
@@ -317,9 +324,9 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     limit = LARGE_SECONDS if name in LARGE else options.seconds
     begin = time.monotonic()
     graphs = []
-    for layer, (lo, hi) in zip(case.layers, case.ranges(), strict=True):
+    for layer, (lo, hi), head in zip(case.layers, case.ranges(), heads(case.layers), strict=True):
         graphs.append(search(layer.matrix, layer.bias, [(lo, hi)] * layer.matrix.shape[1],
-                             family, mhz=mhz, tail=layer.tail,
+                             family, mhz=mhz, tail=layer.tail, head=head,
                              inverts=layer.clip is not None,
                              steps=options.steps, seconds=limit / len(case.layers)))
     seconds = time.monotonic() - begin
@@ -332,8 +339,8 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
         "adders": sum(len(graph.adds) for graph in graphs),
         "estimate_lut4": sum(graph.lut4(family) for graph in graphs),
         "estimate_ff": inner.stages.ff,
-        "estimate_mhz": round(min(operator.schedule.mhz(family, layer.tail) for operator, layer
-                                  in zip(inner.operators, case.layers, strict=True)), 1),
+        "estimate_mhz": round(min(operator.schedule.mhz(family, operator.tail, operator.head)
+                                  for operator in inner.operators), 1),
         "latency_cycles": inner.stages.latency, "correct": exact(inner, case)}
     usage = count_all([inner], family, dsp=False)[0]
     found |= {"lut4": usage.lut4, "ff": usage.ff}

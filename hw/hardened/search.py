@@ -113,8 +113,8 @@ def styles_for(space: Space) -> list[Style]:
 
 
 def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
-           mhz: float = 0, tail: float = 0, inverts: bool = False, steps: int = 200,
-           seconds: float = 60, seed: int = 0, ff: float = FF,
+           mhz: float = 0, tail: float = 0, head: float = 0, inverts: bool = False,
+           steps: int = 200, seconds: float = 60, seed: int = 0, ff: float = FF,
            progress: Progress = silent) -> Graph:
     """Return the smallest graph found for ``matrix @ x + bias``.
 
@@ -128,7 +128,7 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
     inputs : lowest and highest value of each input
     family : Family
         Whose adders are counted.
-    mhz, tail : float
+    mhz, tail, head : float
         What a pipeline is for, as of :func:`schedule`; its registers count, too.
     inverts : bool
         Whether what follows takes inverted results for nothing.
@@ -143,7 +143,7 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
     end = monotonic() + seconds
 
     def score(graph: Graph) -> float:
-        registers = schedule(graph, family, mhz, tail).ff if mhz else 0
+        registers = schedule(graph, family, mhz, tail, head).ff if mhz else 0
         return graph.lut4(family) + ff * registers
 
     best: tuple[float, Graph, Style, Rows] | None = None

@@ -46,12 +46,15 @@ class ConstantMatrix(Operator):
         Clock for which there are registers between adders; 0: there are none.
     tail : float
         Nanoseconds that what follows takes before the next register.
+    head : float
+        Nanoseconds that operands take from their registers.
     """
 
     graph: Graph
     family: Family = Family.ECP5
     mhz: float = 0
     tail: float = 0
+    head: float = 0
 
     @property
     def inputs(self) -> tuple[Shape, ...]:
@@ -68,7 +71,7 @@ class ConstantMatrix(Operator):
     @cached_property
     def schedule(self) -> Schedule:
         """In which stage each adder works."""
-        return schedule(self.graph, self.family, self.mhz, self.tail)
+        return schedule(self.graph, self.family, self.mhz, self.tail, self.head)
 
     def __call__(self, *operands: Ints) -> tuple[Ints, ...]:
         matrix, bias = self.graph.affine
