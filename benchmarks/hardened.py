@@ -1,7 +1,7 @@
 """Constant matrices and whole networks as wiring, on the cases of other generators.
 
     python benchmarks/hardened.py [--device NAME] [--only WORDS] [--steps N] [--seconds S]
-                                  [--counts] [--seeds N]
+                                  [--counts] [--seeds N] [--placers NAMES]
 
 The cases are `bench/cases/*.npz` of the folder that `BITTERN_SHARED` names. Each is searched for,
 checked in Verilator on the vectors of the case, synthesized, placed and routed by itself on a
@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ from common import (
 )
 
 from bittern.boards.measure import count_all, measure
-from bittern.boards.routing import PACKAGES
+from bittern.boards.routing import PACKAGES, WAYS
 from bittern.gen.compile import compile_network
 from bittern.gen.design import Design
 from bittern.gen.importers import read
@@ -80,7 +81,8 @@ TEXT = """\
 By `python benchmarks/hardened.py` ({tools}): each case by itself, a vector a cycle, with registers
 at its inputs, between adders for the clock below, and at its outputs; these count. LUT4 are sites
 of 4-input LUTs in the netlist, two for each carry cell of the ECP5. No multipliers, no memory.
-*MHz* and *ns* are those of a routed design; a case without was only counted. *Expected* is what the
+*MHz* and *ns* are those of a routed design, of the first seed and placer (`static` or `heap`) of nextpnr that reach
+the clock, or of the fastest; a case without was only counted. *Expected* is what the
 search counts with, the clock that of its adders. *Exact*: Verilator gave what the case says for
 each of its 64 vectors, and in as many cycles as expected.
 
@@ -349,13 +351,14 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     best: dict[str, Any] = {}
     if options.counts or name in LARGE or usage.lut4 > device.resources.lut4:
         return found
-    for seed in range(1, options.seeds + 1):
-        measured = measure(inner, device, clock_mhz=mhz, seed=seed, dsp=False)
-        say(f"{name}, seed {seed}: {measured}")
+    for seed, placer in product(range(1, options.seeds + 1), options.placers.split(",")):
+        measured = measure(inner, device, clock_mhz=mhz, seed=seed, dsp=False,
+                           ways=((placer, "router1"), *WAYS))
+        say(f"{name}, {placer}, seed {seed}: {measured}")
         if not best or measured.fmax_mhz > best["mhz"]:
             ns = 1000 * inner.stages.latency / measured.fmax_mhz
             best = {"placed_lut4": measured.placed.lut4, "mhz": round(measured.fmax_mhz, 1),
-                    "seed": seed, "latency_ns": round(ns, 1)}
+                    "placer": placer, "seed": seed, "latency_ns": round(ns, 1)}
             keep(device, name, found | best)
         if best["mhz"] >= mhz:
             break
@@ -440,6 +443,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=600, help="limit for the search of a case")
     parser.add_argument("--seeds", type=int, default=3, help="placements to try for the clock")
+    parser.add_argument("--placers", default="static,heap", help="of nextpnr, tried in this order")
     parser.add_argument("--counts", action="store_true", help="do not place")
     parser.add_argument("--networks", action="store_true", help="whole networks, and not cases")
     options = parser.parse_args()

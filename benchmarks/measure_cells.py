@@ -40,7 +40,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bittern.boards import absorb, block_registers, dsp_pairs, dsp_registers
 from bittern.boards.board import Device, Family
 from bittern.boards.measure import Measurement, count_all, measure_all
-from bittern.boards.routing import ROUTERS
+from bittern.boards.routing import WAYS
 from bittern.boards.synthesis import script
 from bittern.boards.toolchain import tools
 from bittern.boards.usage import Usage
@@ -189,7 +189,7 @@ def measure(batch: list[Task]) -> Iterator[tuple[Task, Measurement | str]]:
         device = batch[0].device
         found = measure_all([task.cell.forms[task.form]() for task in batch], device,
                             clock_mhz=CLOCK_MHZ, seed=SEED, dsp=batch[0].dsp,
-                            ways=ROUTERS[::-1] if device.family is Family.ECP5 else ROUTERS)
+                            ways=WAYS[::-1] if device.family is Family.ECP5 else WAYS)
         yield from zip(batch, found, strict=True)
     except Exception as error: # one cell that cannot be built must not end the run
         if len(batch) == 1:

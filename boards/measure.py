@@ -23,7 +23,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from bittern.boards.netlist import count
-from bittern.boards.routing import route
+from bittern.boards.routing import WAYS, route
 from bittern.boards.synthesis import synthesis
 from bittern.boards.usage import check_fits, synthesized
 from bittern.gen.rtlil import to_rtlil
@@ -97,14 +97,14 @@ class Harness(wiring.Component):
 
 
 def measure(component: wiring.Component, device: Device, *, clock_mhz: float, seed: int = 1,
-            dsp: bool = True) -> Measurement:
+            dsp: bool = True, ways: Sequence[tuple[str, str]] = WAYS) -> Measurement:
     """Place and route `component` alone on `device`, aiming at `clock_mhz`."""
-    return measure_all([component], device, clock_mhz=clock_mhz, seed=seed, dsp=dsp)[0]
+    return measure_all([component], device, clock_mhz=clock_mhz, seed=seed, dsp=dsp, ways=ways)[0]
 
 
 def measure_all(components: Sequence[wiring.Component], device: Device, *, clock_mhz: float,
                 seed: int = 1, dsp: bool = True,
-                ways: Sequence[tuple[str, str]] | None = None) -> list[Measurement]:
+                ways: Sequence[tuple[str, str]] = WAYS) -> list[Measurement]:
     """Place and route `components` side by side on `device`, each with a clock of its own.
 
     Without `dsp` products are made of LUTs. A device has 8 (iCE40, Gowin) or 16 (ECP5) nets for
