@@ -81,10 +81,10 @@ TEXT = """\
 By `python benchmarks/hardened.py` ({tools}): each case by itself, a vector a cycle, with registers
 at its inputs, between adders for the clock below, and at its outputs; these count. LUT4 are sites
 of 4-input LUTs in the netlist, two for each carry cell of the ECP5. No multipliers, no memory.
-*MHz* and *ns* are those of a routed design, of the first seed and placer (`static` or `heap`) of nextpnr that reach
-the clock, or of the fastest; a case without was only counted. *Expected* is what the
-search counts with, the clock that of its adders. *Exact*: Verilator gave what the case says for
-each of its 64 vectors, and in as many cycles as expected.
+*MHz* and *ns* are those of a routed design, of the first seed and placer of nextpnr (`static`,
+`heap`) that reach the clock, or of the fastest; a case without was only counted. *Expected* is what
+the search counts with, the clock that of its adders. *Exact*: Verilator gave what the case says
+for each of its 64 vectors, and in as many cycles as expected.
 
 `mv16` are 16x16 matrices of 4 and 8 bits times int8, `tern64` and `bin64` 64x64 ones of -1, 0, 1
 and of -1, 1 times bits (`a1`) or int8 (`a8`); `jet` is the whole 16-64-32-32-5 network of 6 bits
