@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bittern.boards.board import Family
-from bittern.boards.carries import end_carries
+from bittern.boards.carries import fit_carries
 from bittern.boards.gowin import time_all
 from bittern.boards.patience import Patience
 from bittern.boards.usage import Usage, check_fits, placed
@@ -37,7 +37,7 @@ NEXTPNR = {family: package.removeprefix("yowasp_") for family, package in PACKAG
 WAYS = (("heap", "router1"), ("heap", "router2"))
 """Placers and routers that are tried, by their names in nextpnr."""
 # what nextpnr is better told in another way
-CHANGES = {Family.GOWIN: time_all, Family.ECP5: end_carries}
+CHANGES = {Family.GOWIN: time_all, Family.ECP5: fit_carries}
 SEEDS = 3
 STUCK = -1000
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/", re.MULTILINE)
