@@ -61,7 +61,6 @@ POINTS = {
     "kws": Point("mlperf_tiny_kws", "ulx3s_85f", 4000, 100, 3100),
     "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2460, 91, 2450),
     "ad": Point("mlperf_tiny_ad", "ulx3s_85f", 51_000, 98, 50_000),
-    "kws-faster": Point("mlperf_tiny_kws", "ulx3s_85f", 11_710, 93.8, 11_700),
     "kws-45f": Point("mlperf_tiny_kws", "ulx3s_45f", 5300, 85),
     "kws-25f": Point("mlperf_tiny_kws", "ulx3s_25f", 2500, 80),
     "kws-20k": Point("mlperf_tiny_kws", "tang_primer_20k", 1200, 81),
