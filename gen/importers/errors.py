@@ -13,7 +13,7 @@ LARGEST = 2**25
 """Elements a tensor may have: a damaged file must not take all memory."""
 LARGEST_MAP = 2**22
 """Elements an edge of the graph may have, which is computed for many frames at once."""
-LINE = 400
+LINE = 1500
 """Characters of a message that quotes the file."""
 
 
