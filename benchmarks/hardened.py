@@ -125,9 +125,10 @@ PEERS = {
     "jet": ("da4ml 0.6.0", 36041, 15219, None),
     "cnn_digits": ("da4ml 0.6.0", 31903, 10821, None),
 }
-LARGE_TEXT = " `mv64_w8a8` is a 64x64 matrix of 8 bits that was searched for {seconds} s."
+LARGE_TEXT = (" `mv64_w8a8` is a 64x64 matrix of 8 bits; its search stops after {seconds} s, when the "
+              "greedy run that is on has ended.")
 LARGE = ("mv64_w8a8",)
-"""Cases that nobody has measured, which are searched for less than a minute and only counted."""
+"""Cases that nobody has measured, which are searched for shortly and only counted."""
 LARGE_SECONDS = 55
 NETWORKS = ("digits", "jet_tagging_w6a6", "tfc_w2a2", "tfc_w1a1")
 ENDLESS = replace(NO_BOARD, lut4=10**6, ff=10**6, clock_mhz=100)
