@@ -125,8 +125,8 @@ PEERS = {
     "jet": ("da4ml 0.6.0", 36041, 15219, None),
     "cnn_digits": ("da4ml 0.6.0", 31903, 10821, None),
 }
-LARGE_TEXT = (" `mv64_w8a8` is a 64x64 matrix of 8 bits; its search stops after {seconds} s, when the "
-              "greedy run that is on has ended.")
+LARGE_TEXT = (" `mv64_w8a8` is a 64x64 matrix of 8 bits; its search stops after {seconds} s, when\n"
+              "the greedy run that is on has ended.")
 LARGE = ("mv64_w8a8",)
 """Cases that nobody has measured, which are searched for shortly and only counted."""
 LARGE_SECONDS = 55
