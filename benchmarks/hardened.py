@@ -84,8 +84,8 @@ By `python benchmarks/hardened.py` ({tools}): each case by itself, a vector a cy
 at its inputs, between adders for the clock below, and at its outputs; these count. LUT4 are sites
 of 4-input LUTs in the netlist, two for each carry cell of the ECP5. No multipliers, no memory.
 *MHz* and *ns* are those of a routed design, of the first seed and placer of nextpnr (`heap`,
-`static`) that reach the clock, or of the fastest; a case without was only counted. *Expected* is
-what the search counts with, the clock that of its adders. *Exact*: Verilator gave what the case
+`static`) that reach the clock, or of the fastest tried; a case without was only counted. *Expected*
+is what the search counts with, the clock that of its adders. *Exact*: Verilator gave what the case
 says for each of its 64 vectors, and in as many cycles as expected.
 
 `mv16` are 16x16 matrices of 4 and 8 bits times int8, `tern64` and `bin64` 64x64 ones of -1, 0, 1
@@ -356,7 +356,7 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
         return found
     for seed, placer in product(range(1, options.seeds + 1), options.placers.split(",")):
         measured = measure(inner, device, clock_mhz=mhz, seed=seed, dsp=False,
-                           ways=((placer, "router1"), *WAYS))
+                           ways=[(placer, router) for _, router in WAYS])
         say(f"{name}, {placer}, seed {seed}: {measured}")
         if not best or measured.fmax_mhz > best["mhz"]:
             ns = 1000 * inner.stages.latency / measured.fmax_mhz
@@ -395,8 +395,8 @@ def page(found: dict[str, Any]) -> str:
     """Return the page of the results."""
     def own(c: dict[str, Any]) -> list[object]:
         return [c["latency_cycles"], c.get("latency_ns", ""), f"{c['estimate_lut4']:,}",
-                c.get("estimate_ff", ""), c.get("estimate_mhz", ""), c["adders"],
-                f"{c['search_s']:.0f}", "yes" if c["correct"] else "no"]
+                f"{c['estimate_ff']:,}", c["estimate_mhz"], c["adders"], f"{c['search_s']:.0f}",
+                "yes" if c["correct"] else "no"]
 
     def here(name: str) -> str:
         forms = found.get("da4ml", {}).get(name)

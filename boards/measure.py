@@ -98,7 +98,7 @@ class Harness(wiring.Component):
 
 def measure(component: wiring.Component, device: Device, *, clock_mhz: float, seed: int = 1,
             dsp: bool = True, ways: Sequence[tuple[str, str]] = WAYS) -> Measurement:
-    """Place and route `component` alone on `device`, aiming at `clock_mhz`."""
+    """Place and route `component` alone on `device`, as :func:`measure_all` does."""
     return measure_all([component], device, clock_mhz=clock_mhz, seed=seed, dsp=dsp, ways=ways)[0]
 
 
@@ -107,8 +107,8 @@ def measure_all(components: Sequence[wiring.Component], device: Device, *, clock
                 ways: Sequence[tuple[str, str]] = WAYS) -> list[Measurement]:
     """Place and route `components` side by side on `device`, each with a clock of its own.
 
-    Without `dsp` products are made of LUTs. A device has 8 (iCE40, Gowin) or 16 (ECP5) nets for
-    clocks.
+    Without `dsp` products are made of LUTs; `ways` are as of :func:`route`. A device has 8 (iCE40,
+    Gowin) or 16 (ECP5) nets for clocks.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

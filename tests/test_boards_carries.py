@@ -53,7 +53,7 @@ def test_chains_give_what_they_gave(results, width, tmp_path):
     netlist = json.loads((tmp_path / "top.json").read_text())
     before = copy.deepcopy(netlist)
     fit_carries(netlist)
-    assert chains(netlist) == chains(before)
+    assert len(carries(netlist)) == len(carries(before))
     assert all(begin == "x" for begin in beginnings(netlist)) or results == "carry in"
     assert sites(netlist) <= sites(before) + len(beginnings(before))
     (tmp_path / "top.json").write_text(json.dumps(netlist))
@@ -65,10 +65,6 @@ def test_chains_give_what_they_gave(results, width, tmp_path):
 def carries(netlist):
     return [cell["connections"] for cell in netlist["modules"]["top"]["cells"].values()
             if cell["type"] == "CCU2C"]
-
-
-def chains(netlist):
-    return len(carries(netlist))
 
 
 def beginnings(netlist):
@@ -100,8 +96,10 @@ def fitted(*cells):
 
 
 def test_a_carry_that_nothing_reads_ends_where_it_is():
-    cells = fitted(cell("0", 2, "S1"), cell(2, 3, "S1"), cell("0", 5, "S1"))
-    assert [cells[f"cell_{k}"]["connections"]["COUT"] for k in range(3)] == [[2], ["x"], [5]]
+    lut = {"type": "LUT4", "connections": {"A": [4]}, "port_directions": {"A": "input"}}
+    chains = [cell(cin, cout, "S1") for cin, cout in (("0", 2), (2, 3), ("0", 4), ("0", 5))]
+    cells = fitted(*chains, lut)
+    assert [cells[f"cell_{k}"]["connections"]["COUT"] for k in range(4)] == [[2], ["x"], [4], [5]]
 
 
 def test_a_chain_of_an_odd_number_of_bits_moves_by_one():

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -118,7 +117,7 @@ def test_no_other_pipeline_is_shorter_or_has_fewer_registers(mhz, head, tail):
 
     def every(last):
         plans = (Schedule(graph, stages, last)
-                 for stages in itertools.product(range(last + 1), repeat=len(graph.adds)))
+                 for stages in product(range(last + 1), repeat=len(graph.adds)))
         return [plan.ff for plan in plans
                 if is_pipeline(plan) and plan.mhz(Family.ECP5, tail, head) >= mhz]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LARGEST", "LARGEST_MAP", "MalformedError", "UnsupportedError", "line", "refuse"]
+__all__ = ["LARGEST", "LARGEST_MAP", "MalformedError", "UnsupportedError", "check_size", "line",
+           "refuse"]
 
 LARGEST = 2**25
 """Elements a tensor may have: a damaged file must not take all memory."""
@@ -23,6 +25,12 @@ class MalformedError(ValueError):
 
 class UnsupportedError(ValueError):
     """A node cannot be imported; others may be looked at."""
+
+
+def check_size(shape: tuple[int, ...]) -> None:
+    """Raise :exc:`UnsupportedError` if an edge of this shape is too large."""
+    if prod(shape) > LARGEST_MAP:
+        raise UnsupportedError(f"makes a tensor of shape {shape}; accepted: {LARGEST_MAP} elements")
 
 
 def line(error: object) -> str:

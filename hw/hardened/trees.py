@@ -61,7 +61,7 @@ NEGATED = 2
 
 def plan_tree(words: list[Word], depths: list[int], turning: list[bool], pair: bool, depth: int, *,
               positive: bool, negation: int) -> Tree:
-    """Return a tree of words, of which some are `turning`.
+    """Return a tree of words; `turning` tells which end in an adder that could subtract otherwise.
 
     The cheapest two are next, if what is then left can be a tree of `depth` (0: any). What comes
     out negative where it is to be `positive` takes a longer last adder, or one of its two words is

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.importers.errors import UnsupportedError
+from bittern.gen.importers.errors import UnsupportedError, check_size
 from bittern.gen.importers.onnx.arithmetic import (
     Quantization,
     addends,
@@ -21,7 +21,6 @@ from bittern.gen.importers.onnx.arithmetic import (
     softmax,
     tanh,
 )
-from bittern.gen.importers.onnx.graph import check_size
 from bittern.gen.importers.onnx.parameters import quantization
 from bittern.gen.importers.onnx.values import (
     Constant,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bittern.gen.importers import builder
-from bittern.gen.importers.errors import LARGEST, LARGEST_MAP, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, UnsupportedError, check_size
 from bittern.gen.importers.onnx.arithmetic import rounded_sum
 from bittern.gen.importers.onnx.values import Pair, Stream
 from bittern.gen.importers.sums import weighted_sum
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from bittern.gen.importers.onnx_file import Array
 
-__all__ = ["Builder", "check_size"]
+__all__ = ["Builder"]
 
 BYTE = 2**8
 """Integers of which all results of a function are looked at: whether it falls, or does nothing…"""
@@ -42,12 +42,6 @@ WIDE_TABLE = 2**24
 """Results that are looked at where thresholds are the only way to compute the function."""
 FRACTION = 44
 """Bits of a fraction that tables of addends may have."""
-
-
-def check_size(shape: tuple[int, ...]) -> None:
-    """Raise :exc:`UnsupportedError` if an edge of this shape is too large."""
-    if prod(shape) > LARGEST_MAP:
-        raise UnsupportedError(f"makes a tensor of shape {shape}; accepted: {LARGEST_MAP} elements")
 
 
 class Builder(builder.Builder):

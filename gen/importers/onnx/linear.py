@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.importers.errors import UnsupportedError
+from bittern.gen.importers.errors import UnsupportedError, check_size
 from bittern.gen.importers.onnx.arithmetic import (
     Quantization,
     exact_bits,
@@ -16,7 +16,7 @@ from bittern.gen.importers.onnx.arithmetic import (
     output_scale,
     requantize,
 )
-from bittern.gen.importers.onnx.graph import check_size, described, in_order
+from bittern.gen.importers.onnx.graph import described, in_order
 from bittern.gen.importers.onnx.parameters import codes_of, constant, quantization
 from bittern.gen.importers.onnx.values import Codes, Constant, Stream, Unit, Value, stored
 from bittern.gen.importers.onnx.windows import axes_of, transposed_axes_of

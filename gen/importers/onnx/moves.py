@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.importers.errors import LARGEST, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, UnsupportedError, check_size
 from bittern.gen.importers.onnx.elementwise import axis_of
 from bittern.gen.importers.onnx.fusion import CARRIERS
-from bittern.gen.importers.onnx.graph import check_size, numbered
+from bittern.gen.importers.onnx.graph import numbered
 from bittern.gen.importers.onnx.parameters import quantization
 from bittern.gen.importers.onnx.values import Constant, Host, Pair, Stream, Value
 from bittern.gen.layers.channels import Channels

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.importers.errors import UnsupportedError
+from bittern.gen.importers.errors import UnsupportedError, check_size
 from bittern.gen.importers.onnx.arithmetic import (
     Quantization,
     average,
@@ -17,7 +17,7 @@ from bittern.gen.importers.onnx.arithmetic import (
     requantize,
 )
 from bittern.gen.importers.onnx.elementwise import axis_of
-from bittern.gen.importers.onnx.graph import check_size, in_order
+from bittern.gen.importers.onnx.graph import in_order
 from bittern.gen.importers.onnx.moves import axes_of as axes_given
 from bittern.gen.importers.onnx.moves import integers_of, plain
 from bittern.gen.importers.onnx.parameters import quantization

@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import starmap
 from typing import TYPE_CHECKING
 
-from bittern.gen.importers.errors import UnsupportedError
-from bittern.gen.importers.onnx.graph import check_size
+from bittern.gen.importers.errors import UnsupportedError, check_size
 from bittern.hw.patches import Axis
 
 if TYPE_CHECKING:

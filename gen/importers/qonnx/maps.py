@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.importers.errors import LARGEST, LARGEST_MAP, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, UnsupportedError, check_size
 from bittern.gen.importers.qonnx.arithmetic import common_unit
 from bittern.gen.importers.qonnx.graph import points
 from bittern.gen.importers.qonnx.layout import (
@@ -125,16 +125,10 @@ def patches(axes: list[Axis]) -> Patches:
     return Patches(rows, columns)
 
 
-def bounded(shape: tuple[int, ...]) -> None:
-    """Raise :exc:`UnsupportedError` for a map that is too large."""
-    if prod(shape) > LARGEST_MAP:
-        raise UnsupportedError(f"makes a map of shape {shape}; accepted: {LARGEST_MAP} elements")
-
-
 def hosted(x: Host, view: Patches, channels: int, function: Callable[[Array], Array]) -> Host:
     """Return a function of maps ``(frames, rows, columns, channels)``, which the host computes."""
     rank = len(x.shape)
-    bounded((*view.shape, channels))
+    check_size((*view.shape, channels))
     shape = tensor_of(np.empty((*view.shape, channels), bool), rank).shape
     return x.then(shape, lambda v: tensors_of(function(maps_of(v)), rank))
 
@@ -185,7 +179,7 @@ def conv(at: Interpreter, o: Operation, x: Value, weights: Value,
     view = patches(windows(o, sizes, tuple(kernel))[0])
     taps = constants.rearranged(
         lambda array: np.moveaxis(array, 1, -1).reshape(outputs, -1, inputs))
-    bounded((*view.shape, outputs))
+    check_size((*view.shape, outputs))
     if isinstance(x, Host):
         matrices = block_diagonal(taps.array.astype(np.float64), group)
 
@@ -273,7 +267,7 @@ def maximum(at: Interpreter, o: Operation, x: Value, kernel: tuple[int, ...]) ->
             return y
 
         return hosted(x, view, x.shape[1], run)
-    bounded((*view.shape, x.shape[1]))
+    check_size((*view.shape, x.shape[1]))
     x = at.builder.rising(even(at, o, x), lambda v: v, o.name)
     edge = at.builder.arranged(x, map_of, o.name)
     layer = MaxPool(replace(view, fill=at.builder.types[edge].lo))
@@ -297,7 +291,7 @@ def average_pool(at: Interpreter, o: Operation, x: Value) -> Value:
             return y.astype(np.float32)
 
         return divided(hosted(x, view, x.shape[1], run), count)
-    bounded((*view.shape, x.shape[1]))
+    check_size((*view.shape, x.shape[1]))
     exact = at.builder.exact(x, o.name)
     if view.is_filled:
         exact, fill = at.builder.filled(exact, 0.0, o.name)
@@ -408,7 +402,7 @@ def padded(at: Interpreter, o: Operation, x: Variable, pads: list[tuple[int, int
     if isinstance(x, Host):
         filled = replace(view, fill=np.float32(fill)) # type: ignore[arg-type] # of floats
         return hosted(x, view, x.shape[1], lambda maps: next(filled.each_tap(maps)))
-    bounded((*view.shape, x.shape[1]))
+    check_size((*view.shape, x.shape[1]))
     exact = at.builder.exact(x, o.name)
     at.took(x, f"folded into the input of {o.name}")
     if view.is_filled:
@@ -438,7 +432,7 @@ def resize(at: Interpreter, o: Operation, x: Value, *operands: Value | None) -> 
             or (factors[:2] != 1).any() or (factors < 1).any()):
         raise UnsupportedError(f"resizes by {scales.tolist()}, mode {mode!r}; accepted: rows and "
                                "columns by whole factors, mode 'nearest'")
-    bounded((*(int(f) for f in factors), *x.shape))
+    check_size((*(int(f) for f in factors), *x.shape))
     coordinates = o.attribute("coordinate_transformation_mode",
                               "half_pixel" if o.op == "Resize" and o.opset > 10 else "asymmetric")
     rounding = o.attribute("nearest_mode", "round_prefer_floor" if o.opset > 10 else "floor")
@@ -469,7 +463,7 @@ def concat(at: Interpreter, o: Operation, *xs: Value) -> Value:
     if len({(*x.shape[:axis], *x.shape[axis + 1:]) for x in xs}) > 1:
         shapes = " and ".join(str(x.shape) for x in xs)
         raise UnsupportedError(f"joins shapes {shapes}; accepted: equal but for axis {axis}")
-    bounded((sum(x.shape[axis] for x in xs), *xs[0].shape[:axis], *xs[0].shape[axis + 1:]))
+    check_size((sum(x.shape[axis] for x in xs), *xs[0].shape[:axis], *xs[0].shape[axis + 1:]))
     constants = [x.array for x in xs if isinstance(x, Constant)]
     if len(constants) == len(xs):
         return Constant(np.concatenate(constants, axis))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from bittern.gen.importers import builder
-from bittern.gen.importers.errors import LARGEST, LARGEST_MAP, UnsupportedError
+from bittern.gen.importers.errors import LARGEST, UnsupportedError, check_size
 from bittern.gen.importers.thresholds import fit
 from bittern.gen.ir import INPUT, Layer, Tensor
 from bittern.gen.layers.requantize import Requantize
@@ -110,7 +109,7 @@ class Builder(builder.Builder):
     def append(self, name: str, layer: Layer, *inputs: str, scale: Any, zero: int = 0) -> str:
         """Add a layer whose integers stand for ``scale * (q - zero)``, by channel or all."""
         edge = self.add(name, layer, *inputs)
-        self.types[edge] = bounded(self.types[edge])
+        check_size(self.types[edge].shape)
         self.note(edge, scale, zero)
         return edge
 
@@ -200,11 +199,3 @@ class Builder(builder.Builder):
                                        "another way; accepted: fewer, or the padding VALID")
             spec = Thresholds(frozen(spec.values[which]), spec.lo)
         return self.append(name, Requantize(spec), edge, scale=to.scale, zero=to.zero)
-
-
-def bounded(tensor: Tensor) -> Tensor:
-    """Return `tensor`, unless it has more elements than memory is there for."""
-    if prod(tensor.shape) > LARGEST_MAP:
-        raise UnsupportedError(f"makes a tensor of shape {tensor.shape}; accepted: {LARGEST_MAP} "
-                               "elements")
-    return tensor
