@@ -12,6 +12,7 @@ from bittern.gen.layers.dense import Dense
 from bittern.gen.layers.multiply import Multiply
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.passes import PIPELINE
+from bittern.gen.roll import rolled
 from bittern.gen.search import best_plan
 from bittern.gen.tabulate import tabulated
 from bittern.gen.units import EFFORT
@@ -51,8 +52,8 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
         If the target is too small, `fps` out of reach, or a format does not hold the weights.
     """
     graph = specialize(with_formats(optimize(network.graph), formats or {}), target, effort)
-    tables = tabulated(graph)
-    return best_plan([graph] if tables is None else [graph, tables], target, fps)
+    graphs = [graph, *(found for found in (tabulated(graph), rolled(graph)) if found)]
+    return best_plan(graphs, target, fps)
 
 
 def specialize(graph: Graph, target: Target, effort: int = EFFORT) -> Graph:

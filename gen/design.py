@@ -47,15 +47,14 @@ class Design(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        cells: list[Any] = [] # components, whose streams their class names
-        for placed in self.plan.cells:
-            cell: Any = placed.make()
+        # components, whose streams their class names
+        cells: list[Any] = [placed.make() for placed in self.plan.cells]
+        for placed, cell in zip(self.plan.cells, cells, strict=True):
             m.submodules[placed.name] = cell
             for k, (at, output) in enumerate(placed.sources):
                 many = at >= 0 and hasattr(cells[at], f"o{output}")
                 source = flipped(self.i) if at < 0 else getattr(cells[at],
                                                                 f"o{output}" if many else "o")
                 connect(m, source, getattr(cell, f"i{k}" if len(placed.sources) > 1 else "i"))
-            cells.append(cell)
         connect(m, cells[-1].o, flipped(self.o))
         return m

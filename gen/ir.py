@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from amaranth.lib import wiring
 
     from bittern.gen.cost import Cost
-    from bittern.gen.timing import Steps
+    from bittern.gen.timing import Steps, Switch
 
 __all__ = ["INPUT", "Fold", "Graph", "Layer", "Node", "Pass", "Tensor", "compile_graph"]
 
@@ -90,6 +90,24 @@ class Layer(ABC):
 
     cuts: ClassVar[bool] = False
     """Whether no path of gates leads from ``ready`` of its output to that of its inputs."""
+    turns: int = 1
+    """Sets of parameters, for a frame each in turn: frame k is computed by ``of_turn(k % turns)``.
+    """
+    entry: str = ""
+    """The node where a loop begins that this one ends."""
+
+    def of_turn(self, turn: int) -> Layer: # noqa: ARG002
+        """Return the layer with one of its sets of parameters."""
+        return self
+
+    def in_turn(self, *xs: Ints) -> Ints:
+        """Compute the output for a batch of inputs, with the sets of parameters in turn."""
+        parts = [self.of_turn(k).golden(*(x[k::self.turns] for x in xs))
+                 for k in range(self.turns)]
+        y = np.empty((len(xs[0]), *parts[0].shape[1:]), dtype=np.int64)
+        for k, part in enumerate(parts):
+            y[k::self.turns] = part
+        return y
 
     @abstractmethod
     def infer(self, *xs: Tensor) -> Tensor:
@@ -112,7 +130,7 @@ class Layer(ABC):
         """Return the cycles from a frame to the next."""
 
     @abstractmethod
-    def timing(self, fold: Fold, *xs: Tensor) -> Steps:
+    def timing(self, fold: Fold, *xs: Tensor) -> Steps | Switch:
         """Return when `build` takes inputs and gives outputs."""
 
     @abstractmethod
@@ -154,6 +172,11 @@ class Graph:
         """Name of the edge that is the result."""
         return self.nodes[-1].name if self.nodes else INPUT
 
+    @property
+    def turns(self) -> int:
+        """How often a frame passes the loop, if there is one: a layer has that part of the time."""
+        return max((node.layer.turns for node in self.nodes), default=1)
+
     def types(self) -> dict[str, Tensor]:
         """Return the type of every edge: this verifies the graph."""
         edges = {INPUT: self.input}
@@ -172,12 +195,22 @@ class Graph:
         types[INPUT].check(x)
         edges = {INPUT: x}
         last = {edge: node.name for node in self.nodes for edge in node.inputs}
-        for node in self.nodes:
-            edges[node.name] = node.layer.golden(*(edges[i] for i in node.inputs))
-            types[node.name].check(edges[node.name])
+        at = {node.name: k for k, node in enumerate(self.nodes)}
+        k = turn = 0
+        while k < len(self.nodes):
+            node = self.nodes[k]
+            y = node.layer.of_turn(turn).golden(*(edges[i] for i in node.inputs))
             for edge in set(node.inputs):
                 if last[edge] == node.name: # maps of many frames are large
                     del edges[edge]
+            entry, edge = node.layer.entry, node.name
+            if entry and turn + 1 < node.layer.turns: # once more through the loop
+                edge, k, turn = entry, at[entry], turn + 1
+            elif entry:
+                turn = 0
+            types[edge].check(y)
+            edges[edge] = y
+            k += 1
         return edges[self.output]
 
     def consumers(self, edge: str) -> list[Node]:

@@ -11,8 +11,9 @@ from amaranth.lib import data
 
 from bittern.gen.cost import Cost, Estimate, Target
 from bittern.gen.ir import INPUT, Fold, Graph, Layer, Tensor
+from bittern.gen.layers.loop import LoopEntry, LoopExit
 from bittern.gen.port import Port
-from bittern.gen.timing import Cell, Source, Split, Steps, Store, Timing, simulate
+from bittern.gen.timing import Cell, Source, Split, Steps, Store, Switch, Timing, simulate
 from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Placed:
         The layer that the cell counts to in reports.
     make : callable
         Returns the component.
-    promised : Steps | Store | Split, or a function that returns it
+    promised : Steps | Store | Split | Switch, or a function that returns it
         Its timing; None for wires.
     cycles : int
         For a frame, if nothing stops it; 0 where others decide that.
@@ -62,14 +63,14 @@ class Placed:
     name: str
     layer: str
     make: Callable[[], wiring.Component]
-    promised: Steps | Store | Split | Callable[[], Steps | None]
+    promised: Steps | Store | Split | Callable[[], Steps | Switch | None]
     cycles: int
     sources: tuple[Source, ...]
     cost: Cost
     cuts: bool = False
 
     @cached_property
-    def promise(self) -> Steps | Store | Split | None:
+    def promise(self) -> Steps | Store | Split | Switch | None:
         """Its timing: what takes long to find is found only for what is built."""
         return self.promised() if callable(self.promised) else self.promised
 
@@ -88,6 +89,10 @@ class Plan:
         """Return what a layer, or what stands on an edge, may use."""
         return replace(self.target,
                        block_luts=self.block_luts.get(layer, self.target.block_luts))
+
+    @cached_property
+    def _layers(self) -> dict[str, Layer]:
+        return {node.name: node.layer for node in self.graph.nodes}
 
     @cached_property
     def types(self) -> dict[str, Tensor]:
@@ -128,7 +133,7 @@ class Plan:
         # A queue as deep as it ever was when it had no end holds nothing up, under stalls neither:
         # what a layer must have taken to give its first transfer does not depend on time. Frames
         # come as fast as the slowest cell takes them: faster, the queues would just fill.
-        slowest = _slowest(endless)
+        slowest = self.steps
         levels = self._simulate(endless, pace=slowest).levels
         found = []
         for slack in SLACKS:
@@ -174,6 +179,8 @@ class Plan:
                 drivers[edge] = [Source(at, k) for k in reversed(range(readers))]
 
         publish(INPUT, Source(-1))
+        at: dict[str, int] = {}
+        """Cells of nodes."""
         for node in self.graph.nodes:
             xs, fold = [self.types[i] for i in node.inputs], self.folds[node.name]
             joins = len(node.inputs) > 1
@@ -199,8 +206,20 @@ class Plan:
                 node.name, node.name, partial(node.layer.build, fold, *xs),
                 partial(_promise, node.layer, fold, xs), node.layer.cycles(fold, *xs), (),
                 node.layer.cost(fold, *xs), cuts), *sources)
+            at[node.name] = source.cell
+            if isinstance(node.layer, LoopExit):
+                entry, (y,) = node.layer.entry, xs
+                name = f"{entry}_back"
+                # A queue for a whole frame is never full: nothing waits for what waits for it.
+                back = add(_queue(name, node.name, y, fold.pe, max(y.size // fold.pe, 2)), source)
+                for cell in route(name, node.name, y, fold.pe, self.folds[entry].pe):
+                    back = add(cell, back)
+                first = cells[at[entry]]
+                cells[at[entry]] = replace(first, sources=(*first.sources, back))
+                source = Source(source.cell, 1)
             depth = node.layer.at_once(fold, *xs)
-            if passed[source.cell] >= self._passable:
+            ends = node.name == self.graph.output and isinstance(node.layer, LoopExit)
+            if passed[source.cell] >= self._passable or ends: # the last cell drives the output
                 depth = max(depth, 2)
             if depth > 1:
                 source = add(_queue(f"{node.name}_o", node.name, self.types[node.name], fold.pe,
@@ -235,17 +254,27 @@ class Plan:
 
     @cached_property
     def steps(self) -> int:
-        """Cycles of the slowest cell for a frame: the interval between frames."""
-        return _slowest(self._endless)
+        """Cycles of the slowest cell for a frame: the interval between frames.
+
+        Where there is a loop, a frame waits before it until the one before is in its last turn.
+        """
+        cells, turns = self._endless, self.graph.turns
+        if turns == 1:
+            return _slowest(cells)
+        first, last = (k for k, cell in enumerate(cells) if isinstance(
+            self._layers.get(cell.name), LoopEntry | LoopExit))
+        slowest = _slowest(cells[first:last + 1])
+        return (max(slowest, _slowest(cells[:first])) + (turns - 2) * slowest
+                + max(slowest, _slowest(cells[last:])))
 
 
-def _promise(layer: Layer, fold: Fold, xs: Sequence[Tensor]) -> Steps | None:
+def _promise(layer: Layer, fold: Fold, xs: Sequence[Tensor]) -> Steps | Switch | None:
     timing = layer.timing(fold, *xs)
-    return timing if timing.latency else None
+    return timing if isinstance(timing, Switch) or timing.latency else None
 
 
 def _slowest(cells: list[Placed]) -> int:
-    return max(cell.cycles for cell in cells)
+    return max((cell.cycles for cell in cells), default=0)
 
 
 def _port(tensor: Tensor, count: int) -> Port:
@@ -296,19 +325,25 @@ def _fork(edge: str, tensor: Tensor, count: int, readers: int) -> Placed:
 def _timing(cells: Sequence[Placed], transfers_in: int, transfers_out: int, *, frames: int,
             pace: int) -> Timing:
     """Simulate `cells`; those that are wires have the levels 0."""
-    kept: list[Cell] = []
     at = {Source(-1): Source(-1)}
-    index = {}
+    index: dict[int, int] = {}
     for k, cell in enumerate(cells):
-        sources = tuple(at[s] for s in cell.sources)
         if cell.promise is None:
-            (at[Source(k)],) = sources
+            (source,) = cell.sources
+            at[Source(k)] = at[source]
             continue
-        index[k] = len(kept)
-        outputs = cell.promise.count if isinstance(cell.promise, Split) else 1
+        match cell.promise:
+            case Split(outputs):
+                pass
+            case Switch(counts):
+                outputs = len(counts)
+            case _:
+                outputs = 1
         for output in range(outputs):
-            at[Source(k, output)] = Source(len(kept), output)
-        kept.append(Cell(cell.promise, sources))
+            at[Source(k, output)] = Source(len(index), output)
+        index[k] = len(index)
+    kept = [Cell(cell.promise, tuple(at[s] for s in cell.sources)) for cell in cells
+            if cell.promise is not None]
     timing = simulate(kept, [transfers_in], transfers_out, frames=frames, pace=pace)
     levels = tuple(timing.levels[index[k]] if k in index else 0 for k in range(len(cells)))
     return replace(timing, levels=levels)

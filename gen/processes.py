@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bittern.gen.timing import Steps
 
 __all__ = ["Process", "Stream", "buffering", "queueing", "run", "splitting", "stopping",
-           "storing", "taking"]
+           "storing", "switching", "taking"]
 
 
 @dataclass(eq=False)
@@ -220,6 +220,20 @@ def splitting(i: Stream, outs: list[Stream]) -> Process:
             while len(o.taken) == n:
                 yield ((o.taken, n + 1),)
         i.taken.append(max(o.taken[n] for o in outs))
+
+
+def switching(counts: Sequence[int], i: Stream, outs: list[Stream]) -> Process:
+    """Offer so many transfers to each of `outs`, in turn."""
+    while True:
+        for o, count in zip(outs, counts, strict=True):
+            for _ in range(count):
+                n = len(i.taken)
+                while n == len(i.offered):
+                    yield ((i.offered, n + 1),)
+                o.offered.append(max(i.offered[n], i.taken[-1] + 1 if n else 0))
+                while len(o.taken) < len(o.offered):
+                    yield ((o.taken, len(o.offered)),)
+                i.taken.append(o.taken[-1])
 
 
 def taking(i: Stream) -> Process:

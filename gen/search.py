@@ -94,7 +94,7 @@ class _Search:
     """What does not depend on prices: the folds of each layer that are fast enough."""
 
     def __init__(self, graph: Graph, cycles: int, target: Target) -> None:
-        self.graph, self.cycles, self.target = graph, cycles, target
+        self.graph, self.cycles, self.target = graph, cycles // graph.turns, target
         self.types = graph.types()
         self.routes: dict[tuple[str, int, int], Needs] = {}
 
@@ -210,7 +210,7 @@ def _suffices(plan: Plan, kind: str) -> bool:
 def best_plan(graphs: Sequence[Graph], target: Target, fps: float | None = None) -> Plan:
     """Return the plan of least hardware for one of `graphs`, which compute the same.
 
-    For infinite `fps` the fastest one, of these that of least hardware.
+    Without `fps`, or with an infinite one, the fastest, of these that of least hardware.
     """
     plans, errors = [], []
     for graph in graphs:
@@ -220,7 +220,9 @@ def best_plan(graphs: Sequence[Graph], target: Target, fps: float | None = None)
             errors.append(error)
     if not plans:
         raise errors[0]
-    return min(plans, key=lambda plan: (plan.steps if fps == float("inf") else 0, Needs.of(
+    rated = fps is not None and fps < float("inf")
+    enough = plans[0].graph.input.size if fps is None else 0 # cycles that are fast enough
+    return min(plans, key=lambda plan: (0 if rated else max(plan.steps, enough), Needs.of(
         (cell.cost for cell in plan.cells), target).weight(Prices(), target)))
 
 
@@ -323,7 +325,7 @@ def choices(plan: Plan, node: Node) -> list[Choice]:
         needs = {fold: n for fold, n in cycles.items() if fold.format == name}
         if not needs:
             continue
-        within = _within(needs.values(), plan.steps)
+        within = _within(needs.values(), plan.steps // plan.graph.turns)
         fold = taken if name == taken.format else min(
             (f for f, n in needs.items() if within / HASTE <= n <= within),
             key=weight)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bittern.gen.layers import Requantize
+from bittern.gen.layers import LoopEntry, LoopExit, Requantize
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.search import choices
 from bittern.gen.timing import Steps
@@ -104,6 +104,10 @@ def _how(layer: Layer, fold: Fold) -> str:
             each = " per channel" if spec.channels > 1 else ""
             how = f"divide by {spec.words[0].width} bits{each}"
             return f"{how}, {spec.bits} cycles" if fold.format else how
+        case LoopEntry():
+            return f"passed {layer.turns} times, up to the end of the loop"
+        case LoopExit():
+            return "end of the loop"
     return ""
 
 

@@ -22,6 +22,7 @@ from bittern.gen.processes import (
     splitting,
     stopping,
     storing,
+    switching,
     taking,
 )
 from bittern.hw.stream import transfers
@@ -29,8 +30,8 @@ from bittern.hw.stream import transfers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Buffer", "Cell", "DeadlockError", "Source", "Split", "Steps", "Store", "Timing",
-           "simulate"]
+__all__ = ["Buffer", "Cell", "DeadlockError", "Source", "Split", "Steps", "Store", "Switch",
+           "Timing", "simulate"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,13 @@ class Split:
     count: int
 
 
+@dataclass(frozen=True)
+class Switch:
+    """Timing of :class:`~bittern.hw.distribution.Distribution`."""
+
+    counts: tuple[int, ...]
+
+
 class Source(NamedTuple):
     """An output of a cell: the index of the cell, -1 for inputs of the design, and which."""
 
@@ -119,7 +127,7 @@ class Source(NamedTuple):
 class Cell:
     """A cell of a design: its promise, and what it reads."""
 
-    promise: Steps | Store | Split
+    promise: Steps | Store | Split | Switch
     sources: tuple[Source, ...]
 
 
@@ -168,7 +176,7 @@ def simulate(cells: Sequence[Cell], transfers_in: Sequence[int], transfers_out: 
         stream.offered.extend(k // count * pace for k in range(frames * count))
     left: list[list[int]] = [[] for _ in cells]
     processes = [_process(cell.promise, [streams[s] for s in cell.sources],
-                          [stream for s, stream in streams.items() if s.cell == k], left[k])
+                          [streams[s] for s in sorted(streams) if s.cell == k], left[k])
                  for k, cell in enumerate(cells)]
     around: list[set[int]] = [{k} for k in range(len(cells) + 1)]
     for k, cell in enumerate((*cells, Cell(Store(0), (Source(len(cells) - 1),)))):
@@ -189,13 +197,15 @@ def simulate(cells: Sequence[Cell], transfers_in: Sequence[int], transfers_out: 
                   ends[0] - min(i.taken[0] for i in inputs), levels)
 
 
-def _process(promise: Steps | Store | Split, ins: list[Stream], outs: list[Stream],
+def _process(promise: Steps | Store | Split | Switch, ins: list[Stream], outs: list[Stream],
              left: list[int]) -> Process:
     match promise:
         case Store(depth):
             return queueing(depth, ins[0], outs[0], left)
         case Split():
             return splitting(ins[0], outs)
+        case Switch(counts):
+            return switching(counts, ins[0], outs)
         case Steps(buffer=None) if promise.store:
             return storing(promise, ins, outs[0])
         case Steps(buffer=None):

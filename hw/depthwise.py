@@ -13,6 +13,7 @@ from bittern.hw.folded_sums import FoldedSums, products_of, tree_of
 from bittern.hw.ints import Ints, shape_of
 from bittern.hw.pipeline import Stages
 from bittern.hw.stream import Queue, lanes
+from bittern.hw.turns import ONCE
 from bittern.hw.window import READ, WindowReader
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from bittern.hw.formats.format import Format, Term
     from bittern.hw.patches import Patches
+    from bittern.hw.turns import Turns
 
 __all__ = ["DepthwiseUnit", "depthwise_delay_of"]
 
@@ -40,8 +42,8 @@ class DepthwiseUnit(FoldedSums):
     Parameters
     ----------
     patches : Patches
-    weights : array ``(outputs, taps)``
-    bias : array ``(outputs,)``
+    weights : array ``(turns * outputs, taps)``
+    bias : array ``(turns * outputs,)``
     fmt : Format
         Holds all of `weights`.
     x : Shape
@@ -52,7 +54,7 @@ class DepthwiseUnit(FoldedSums):
         They divide the outputs.
     simd : int
         Channels of a transfer; they divide the channels.
-    block, absorbs : bool
+    block, absorbs, turns
         As of :class:`FoldedSums`.
 
     Members
@@ -67,15 +69,16 @@ class DepthwiseUnit(FoldedSums):
 
     def __init__(self, patches: Patches, weights: Ints, bias: Ints, fmt: Format, *, x: Shape,
                  lo: int, hi: int, channels: int, simd: int, block: bool = True,
-                 absorbs: bool = False) -> None:
-        outputs, taps = weights.shape
+                 absorbs: bool = False, turns: Turns = ONCE) -> None:
+        outputs, taps = len(weights) // turns.count, weights.shape[1]
         self.reader = WindowReader(patches, x, channels=channels, lanes=simd, by_channel=True)
         self.fmt, self.x, self.block, self.absorbs = fmt, self.reader.seen, block, absorbs
         codes = fmt.encode(weights)
         constant = bias + fmt.correction(codes, self.x.width).sum(axis=1)
         if self.x.signed:
             constant -= weights.sum(axis=1) << (self.x.width - 1)
-        groups = channels // simd
+        groups = turns.count * (channels // simd)
+        self.turns = turns
         self.simd, self.each = simd, outputs // channels
         self.codes = codes.reshape(groups, -1, taps).swapaxes(1, 2)
         self.bias = np.asarray(constant).reshape(groups, -1)

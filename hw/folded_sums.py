@@ -14,6 +14,7 @@ from bittern.hw.adder_tree import Gate, Sum, add_tree
 from bittern.hw.credit import credit
 from bittern.hw.pipeline import Stages, draft
 from bittern.hw.stream import Queue
+from bittern.hw.turns import ONCE, Turns
 
 if TYPE_CHECKING:
     from amaranth.lib import stream
@@ -96,17 +97,20 @@ class FoldedSums(wiring.Component):
     acc: Shape
     """Of a result."""
     codes: Ints
-    """Of the weights, ``(out_folds, in_folds, …)``: those of a step."""
+    """Of the weights, ``(turns * out_folds, in_folds, …)``: those of a step."""
     bias: Ints
-    """``(out_folds, pe)``, all that is constant."""
+    """``(turns * out_folds, pe)``, all that is constant."""
     block: bool
     """Whether weights shall be in block RAM or in LUTs."""
     absorbs: bool
     """Whether the adders of the device take in functions of two operands before them."""
+    turns: Turns = ONCE
+    """Of the weights and biases."""
+
     @property
     def out_folds(self) -> int:
         """Groups of outputs."""
-        return int(self.codes.shape[0])
+        return int(self.codes.shape[0]) // self.turns.count
 
     @property
     def in_folds(self) -> int:
@@ -161,23 +165,22 @@ class FoldedSums(wiring.Component):
         words are of many blocks, some are far away: another register, and another step ahead.
         """
         width, steps = self.fmt.width, self.in_folds * self.out_folds
-        frame = self.codes.reshape(steps, -1)
+        frame = self.codes.reshape(self.turns.count * steps, -1)
         words = [sum(int(c) << (j * width) for j, c in enumerate(row)) for row in frame]
         word: Value = Const(words[0], frame.shape[1] * width)
         primed: Value = Const(1)
-        if steps > 1:
+        if len(words) > 1:
             ahead = 1 + is_far(len(word))
             if self.block:
                 read = Signal(ahead, name="primed") # that many steps are read
                 m.d.sync += read.eq(Cat(1, read))
                 primed = read[-1]
             m.submodules.weights = weights = memory.Memory( # type: ignore[var-annotated]
-                shape=unsigned(len(word)), depth=steps, init=words,
+                shape=unsigned(len(word)), depth=len(words), init=words,
                 attrs={"rom_style": "block" if self.block else "logic"})
-            port, next_k = weights.read_port(), Signal(range(steps), name="next_k")
-            m.d.comb += [port.addr.eq(next_k), port.en.eq(take | ~primed)]
-            with m.If(port.en):
-                m.d.sync += next_k.eq(Mux(next_k == steps - 1, 0, next_k + 1))
+            port = weights.read_port()
+            m.d.comb += [port.addr.eq(self.turns.address(m, port.en, steps, "next_k")),
+                         port.en.eq(take | ~primed)]
             word = port.data
             if self.block:
                 if ahead > 1:
@@ -203,17 +206,16 @@ class FoldedSums(wiring.Component):
         masked = self.bias & ((1 << width) - 1)
         words = [sum(int(b) << (p * width) for p, b in enumerate(group)) for group in masked]
         word: Value = Const(words[0], self.pe * width)
-        if self.out_folds > 1: # read rows ahead, as the codes are
-            block = in_block(self.out_folds, len(word))
+        if len(words) > 1: # read rows ahead, as the codes are
+            block = in_block(len(words), len(word))
             m.submodules.bias = bias = memory.Memory( # type: ignore[var-annotated]
-                shape=unsigned(len(word)), depth=self.out_folds, init=words,
+                shape=unsigned(len(word)), depth=len(words), init=words,
                 attrs={"rom_style": "block" if block else "logic"})
-            port, next_row = bias.read_port(), Signal(range(self.out_folds), name="next_row")
+            port = bias.read_port()
             begun = Signal(1 + block) # reads until the first row is here
             m.d.sync += begun.eq(Cat(1, begun))
-            m.d.comb += [port.addr.eq(next_row), port.en.eq(done | ~begun.all())]
-            with m.If(port.en):
-                m.d.sync += next_row.eq(Mux(next_row == self.out_folds - 1, 0, next_row + 1))
+            m.d.comb += [port.addr.eq(self.turns.address(m, port.en, self.out_folds, "next_row")),
+                         port.en.eq(done | ~begun.all())]
             word = port.data
             if block:
                 word = Signal.like(port.data, name="bias_word", reset_less=True)

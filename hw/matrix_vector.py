@@ -14,6 +14,7 @@ from bittern.hw.folded_sums import FoldedSums, products_of, tree_of
 from bittern.hw.ints import Ints, shape_of
 from bittern.hw.pipeline import Stages
 from bittern.hw.stream import Queue, lanes, transfers
+from bittern.hw.turns import ONCE, Turns
 
 if TYPE_CHECKING:
     from amaranth.lib import stream
@@ -47,8 +48,8 @@ class MatrixVectorUnit(FoldedSums):
 
     Parameters
     ----------
-    weights : array ``(outputs, inputs)``
-    bias : array ``(outputs,)``
+    weights : array ``(turns * outputs, inputs)``
+    bias : array ``(turns * outputs,)``
     fmt : TileFormat
         Holds all of `weights`.
     x : Shape
@@ -62,6 +63,8 @@ class MatrixVectorUnit(FoldedSums):
         Whether weights shall be in block RAM or in LUTs.
     absorbs : bool
         Whether the adders of the device take in functions of two operands before them.
+    turns : Turns
+        Of `weights` and `bias`.
 
     Members
     -------
@@ -73,32 +76,36 @@ class MatrixVectorUnit(FoldedSums):
     o: stream.Interface
 
     def __init__(self, weights: Ints, bias: Ints, fmt: TileFormat, *, x: Shape, lo: int, hi: int,
-                 pe: int, simd: int, block: bool = True, absorbs: bool = False) -> None:
-        outputs, inputs = weights.shape
+                 pe: int, simd: int, block: bool = True, absorbs: bool = False,
+                 turns: Turns = ONCE) -> None:
+        outputs, inputs = len(weights) // turns.count, weights.shape[1]
         if not (1 <= pe <= outputs and 1 <= simd <= inputs):
             raise ValueError(f"pe must be in 1..{outputs} and simd in 1..{inputs}, "
                              f"not {pe} and {simd}")
         self.fmt, self.x, self.simd, self.block, self.absorbs = fmt, x, simd, block, absorbs
-        self.inputs = inputs
+        self.inputs, self.turns = inputs, turns
         in_folds, out_folds = transfers(inputs, simd), transfers(outputs, pe)
         if simd % fmt.columns:
             raise ValueError(f"simd must be a multiple of {fmt.columns}, the inputs of a tile of "
                              f"format {fmt.name!r}, not {simd}")
         self.tiles = transfers(pe, fmt.rows), simd // fmt.columns # of a step
-        padded = np.full((out_folds, self.tiles[0] * fmt.rows, in_folds * simd), fmt.fill)
-        for k, group in enumerate(padded):
-            rows = weights[k * pe:(k + 1) * pe]
-            group[:len(rows), :inputs] = rows
+        groups = turns.count * out_folds
+        padded = np.full((groups, self.tiles[0] * fmt.rows, in_folds * simd), fmt.fill)
+        constant = np.zeros((groups, pe), dtype=np.int64)
+        for k, (tiles, sums) in enumerate(zip(padded, constant, strict=True)):
+            turn, group = divmod(k, out_folds)
+            of = slice(turn * outputs + group * pe, turn * outputs + min(group * pe + pe, outputs))
+            rows = weights[of]
+            tiles[:len(rows), :inputs] = rows
+            sums[:len(rows)] = bias[of]
+            if x.signed:
+                sums[:len(rows)] -= rows.sum(axis=1) << (x.width - 1)
         codes = fmt.encode_tiles(padded.reshape(
-            out_folds, self.tiles[0], fmt.rows, -1, fmt.columns).swapaxes(2, 3))
-        lacks = fmt.correct_tiles(codes, x.width).sum(axis=2).reshape(out_folds, -1)
-        constant = bias + lacks[:, :pe].reshape(-1)[:outputs]
-        if x.signed:
-            constant -= weights.sum(axis=1) << (x.width - 1)
-        self.codes = codes.reshape(out_folds, self.tiles[0], in_folds, self.tiles[1]
+            groups, self.tiles[0], fmt.rows, -1, fmt.columns).swapaxes(2, 3))
+        lacks = fmt.correct_tiles(codes, x.width).sum(axis=2).reshape(groups, -1)
+        self.bias = constant + lacks[:, :pe]
+        self.codes = codes.reshape(groups, self.tiles[0], in_folds, self.tiles[1]
                                    ).swapaxes(1, 2)
-        self.bias = np.zeros((out_folds, pe), dtype=np.int64)
-        self.bias.flat[:outputs] = constant
         self.acc = shape_of(lo, hi)
         super().__init__({"i": In(lanes(x, simd)), "o": Out(lanes(self.acc, pe))})
 

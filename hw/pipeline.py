@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amaranth import Array, Const, Module, Mux, Signal, Value, ValueCastable, unsigned
+from amaranth import Array, Const, Module, Signal, Value, ValueCastable, unsigned
 from amaranth.hdl import Fragment
 from amaranth.lib import memory, wiring
 
@@ -149,12 +149,10 @@ class Pipeline(Stages):
         self.valid = valid
         return super().stage(values, name)
 
-    def count(self, transfers: int, name: str) -> Value:
-        """Return which transfer of a frame of `transfers` stands here, at the current stage."""
-        k = Signal(range(transfers), name=f"{name}_count")
-        with self.m.If(self._step & self.valid):
-            self.m.d.sync += k.eq(Mux(k == transfers - 1, 0, k + 1))
-        return k
+    @property
+    def goes(self) -> Value:
+        """Whether a transfer leaves the current stage."""
+        return self._step & self.valid
 
     def finish(self, payload: Sequence[Value]) -> None:
         """Drive `o`."""

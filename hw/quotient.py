@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -13,6 +13,8 @@ from bittern.hw.requant import Requant
 from bittern.hw.saturation import clipped, limits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amaranth import Shape, Value
 
     from bittern.hw.pipeline import Pipeline
@@ -109,6 +111,16 @@ class Quotient(Requant):
         y: Ints = (dividend // self.divisor + self.middle).clip(self.lo, self.hi)
         return y
 
+    @classmethod
+    def join(cls, parts: Sequence[Self], channels: int) -> Self | None:
+        shift = max(part.shift for part in parts)
+        lines = max(len(part.bias[0]) for part in parts)
+        pivot = next((part.pivot for part in parts if part.is_kinked), 0)
+        return super().join([replace(
+            part, divisor=part.divisor << shift - part.shift, shift=shift,
+            bias=part.bias.repeat(lines // len(part.bias[0]), axis=1) << shift - part.shift,
+            pivot=part.pivot if part.is_kinked else pivot) for part in parts], channels)
+
     def is_read(self, folds: int) -> bool:
         """Return whether frames of `folds` transfers need a table of parameters."""
         return self.channels > 1 and folds > 1
@@ -119,7 +131,7 @@ class Quotient(Requant):
 
     def gates(self, pipeline: Pipeline, acc: list[Value], unit: Fold) -> list[Value]:
         read = self.is_read(unit.folds)
-        fold = pipeline.count(unit.folds, "channel") if read else Const(0, 0)
+        fold = unit.count(pipeline.m, pipeline.goes) if read else Const(0, 0)
         pairs = [self._parameters(pipeline, a, unit, k, fold) for k, a in enumerate(acc)]
         inverses, biases = [d for d, _ in pairs], [b for _, b in pairs]
         if read:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self, cast
 
+import numpy as np
 from amaranth import Module
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -14,8 +15,11 @@ from bittern.hw.credit import store_of
 from bittern.hw.ints import Ints, shape_of
 from bittern.hw.pipeline import Pipeline
 from bittern.hw.stream import Queue, lanes, transfers
+from bittern.hw.turns import ONCE, Turns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from amaranth import Value
 
 __all__ = ["Fold", "Requant", "Requantizer"]
@@ -32,18 +36,27 @@ class Fold:
     """Elements of a frame."""
     pe: int
     """Elements of a transfer."""
+    turns: Turns = ONCE
+    """Of the functions: those of a frame come after those of the one before."""
 
     @property
     def folds(self) -> int:
-        """Transfers of a frame."""
-        return transfers(self.features, self.pe)
+        """Transfers that are computed differently."""
+        return self.turns.count * transfers(self.features, self.pe)
 
     def lane(self, values: Ints, k: int) -> Ints:
         """Return the parameters of lane `k`, one row for each transfer; `values` has channels."""
         if len(values) == 1:
             return values
-        rows = values[k::self.pe]
-        return rows if len(rows) == self.folds else values[[*range(k, len(values), self.pe), 0]]
+        at = np.arange(k, k + transfers(self.features, self.pe) * self.pe, self.pe)
+        at[at >= self.features] = 0 # what is beyond may be anything
+        starts = np.arange(self.turns.count)[:, None] * self.features
+        rows: Ints = values[(starts + at).ravel()]
+        return rows
+
+    def count(self, m: Module, step: Value) -> Value:
+        """Return which of `folds` is next, a register; each `step` is a transfer."""
+        return self.turns.address(m, step, transfers(self.features, self.pe), "channel")
 
 
 class Requant(ABC):
@@ -62,6 +75,29 @@ class Requant(ABC):
     @abstractmethod
     def channels(self) -> int:
         """Functions in it: 1 (the same for every channel) or the number of channels."""
+
+    def part(self, channels: slice) -> Self:
+        """Return the functions of some of the channels."""
+        arrays = {name: value[channels] for name, value in vars(self).items()
+                  if isinstance(value, np.ndarray)}
+        return cast("Self", replace(cast("Any", self), **arrays))
+
+    @classmethod
+    def join(cls, parts: Sequence[Self], channels: int) -> Self | None:
+        """Return the functions of all `parts`, `channels` of each; None if they differ in more."""
+        found = {}
+        for name, first in vars(parts[0]).items():
+            values = [getattr(part, name) for part in parts]
+            if not isinstance(first, np.ndarray):
+                if any(value != first for value in values):
+                    return None
+                continue
+            if {value.shape[1:] for value in values} != {first.shape[1:]} or any(
+                    len(value) not in {1, channels} for value in values):
+                return None
+            found[name] = np.concatenate([value.repeat(channels // len(value), axis=0)
+                                          for value in values])
+        return cast("Self", replace(cast("Any", parts[0]), **found))
 
     @abstractmethod
     def __call__(self, acc: Ints) -> Ints:
@@ -95,6 +131,8 @@ class Requantizer(wiring.Component):
         undefined, here and after.
     unstopped : bool
         Whether it goes on when ``o`` stalls, into a queue.
+    turns : Turns
+        Of the functions of `spec`.
 
     Members
     -------
@@ -106,18 +144,19 @@ class Requantizer(wiring.Component):
     o: stream.Interface
 
     def __init__(self, spec: Requant, *, lo: int, hi: int, features: int, pe: int,
-                 unstopped: bool = False) -> None:
-        if spec.channels not in (1, features):
-            raise ValueError(f"spec must have 1 or {features} channels, not {spec.channels}")
+                 unstopped: bool = False, turns: Turns = ONCE) -> None:
+        if spec.channels not in (1, turns.count * features):
+            raise ValueError(f"spec must have 1 or {turns.count * features} channels, "
+                             f"not {spec.channels}")
         self.spec, self.lo, self.hi, self.features, self.pe = spec, lo, hi, features, pe
         self.unstopped = unstopped
-        self.fold = Fold(lo, hi, features, pe)
+        self.fold = Fold(lo, hi, features, pe, turns)
         super().__init__({"i": In(lanes(shape_of(lo, hi), pe)),
                           "o": Out(lanes(shape_of(*spec.bounds), pe))})
 
     @property
     def folds(self) -> int:
-        """Transfers of a frame."""
+        """Transfers that are computed differently."""
         return self.fold.folds
 
     @property

@@ -73,7 +73,7 @@ class Scale(Requant):
 
     def gates(self, pipeline: Pipeline, acc: list[Value], unit: Fold) -> list[Value]:
         folds = unit.folds if self.channels > 1 else 1
-        fold = pipeline.count(folds, "channel") if folds > 1 else Const(0, 0)
+        fold = unit.count(pipeline.m, pipeline.goes) if folds > 1 else Const(0, 0)
         m_width = width_of(0, int(self.multiplier.max()))
         b_shape = shape_of(int(self.bias.min()), int(self.bias.max()))
         tables = [[pipeline.table((unit.lane(values[:, None], k).ravel() & mask).tolist(),

@@ -15,11 +15,13 @@ from bittern.hw.quotient import Remainder, difference
 from bittern.hw.requant import Fold
 from bittern.hw.saturation import clipped
 from bittern.hw.stream import lanes
+from bittern.hw.turns import ONCE
 
 if TYPE_CHECKING:
     from amaranth import Shape, Value
 
     from bittern.hw.quotient import Quotient
+    from bittern.hw.turns import Turns
 
 __all__ = ["SerialQuotient"]
 
@@ -44,6 +46,8 @@ class SerialQuotient(wiring.Component):
     pe : int
         Elements of a transfer. The lanes of a frame's last transfer beyond `features` are
         undefined, here and after.
+    turns : Turns
+        Of the functions of `spec`.
 
     Members
     -------
@@ -54,12 +58,14 @@ class SerialQuotient(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, spec: Quotient, *, lo: int, hi: int, features: int, pe: int) -> None:
-        if spec.channels not in (1, features):
-            raise ValueError(f"spec must have 1 or {features} channels, not {spec.channels}")
+    def __init__(self, spec: Quotient, *, lo: int, hi: int, features: int, pe: int,
+                 turns: Turns = ONCE) -> None:
+        if spec.channels not in (1, turns.count * features):
+            raise ValueError(f"spec must have 1 or {turns.count * features} channels, "
+                             f"not {spec.channels}")
         if spec.bits < 2:
             raise ValueError(f"spec must have results of at least 2 bits, not {spec.bits}")
-        self.spec, self.fold = spec, Fold(lo, hi, features, pe)
+        self.spec, self.fold = spec, Fold(lo, hi, features, pe, turns)
         super().__init__({"i": In(lanes(shape_of(lo, hi), pe)),
                           "o": Out(lanes(shape_of(*spec.bounds), pe))})
 
@@ -75,10 +81,10 @@ class SerialQuotient(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        spec, folds = self.spec, self.fold.folds
-        read = spec.is_read(folds)
-        step, channel = Signal(range(spec.bits)), Signal(range(folds))
-        enable, take, end = Signal(), Signal(), Signal()
+        spec = self.spec
+        read = spec.is_read(self.fold.folds)
+        step, enable, take, end = Signal(range(spec.bits)), Signal(), Signal(), Signal()
+        channel = self.fold.count(m, enable & end)
         m.d.comb += [enable.eq(~self.o.valid | self.o.ready), take.eq(step == 0),
                      end.eq(step == spec.bits - 1), self.i.ready.eq(enable & take)]
         flags = take & self.i.valid, end
@@ -89,9 +95,6 @@ class SerialQuotient(wiring.Component):
             flags = late
         with m.If(enable):
             m.d.sync += [step.eq(Mux(end, 0, step + (self.i.valid | ~take))), self.o.valid.eq(last)]
-            if folds > 1:
-                with m.If(end):
-                    m.d.sync += channel.eq(Mux(channel == folds - 1, 0, channel + 1))
         m.d.comb += [self.o.payload[k].eq(self._lane(m, k, enable, load, Cat(take, channel)))
                      for k in range(self.fold.pe)]
         return m

@@ -75,7 +75,7 @@ class Table(Requant):
         words = self.values[:, at - self.lo] & (1 << shape.width) - 1
         fold: Value = Const(0, 0)
         if self.channels > 1 and unit.folds > 1:
-            fold = pipeline.count(unit.folds, "channel")
+            fold = unit.count(pipeline.m, pipeline.goes)
         y = []
         for k, a in enumerate(acc):
             lane = unit.lane(words, k) if len(fold) else words[[k % self.channels]]

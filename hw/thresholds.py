@@ -94,7 +94,7 @@ class Thresholds(Requant):
         lanes = range(n := len(acc))
         fold: Value = Const(0, 0)
         if self.channels > 1 and unit.folds > 1:
-            fold = pipeline.count(unit.folds, "channel")
+            fold = unit.count(pipeline.m, pipeline.goes)
         found: list[Value] = [Const(0, 0) for _ in acc]
         for level, middle in enumerate(words):
             threshold: list[Value] = []

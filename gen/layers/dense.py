@@ -10,7 +10,7 @@ import numpy as np
 
 from bittern.gen.ir import Fold, Tensor
 from bittern.gen.layers.weighted import Form, Weighted
-from bittern.gen.units import EFFORT, check_format, find_units
+from bittern.gen.units import EFFORT, DenseUnit, check_format, find_units
 from bittern.hw.ints import Ints
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ class Dense(Weighted):
 
     Parameters
     ----------
-    weights : array ``(outputs, inputs)``
-    bias : array ``(outputs,)``
-    only, absorbs
+    weights : array ``(turns * outputs, inputs)``
+    bias : array ``(turns * outputs,)``
+    only, absorbs, turns
         As of :class:`Weighted`.
     effort : int
         Steps of the search for adders, where the weights are wiring.
@@ -44,11 +44,13 @@ class Dense(Weighted):
     only: str = ""
     absorbs: bool = False
     effort: int = EFFORT
+    turns: int = 1
 
     @cached_property
     def units(self) -> dict[str, Unit]:
         """What can multiply by the weights, by the name of the format they are stored in."""
-        found = find_units(self.weights, absorbs=self.absorbs, effort=self.effort)
+        found = find_units(self.weights, absorbs=self.absorbs, effort=self.effort,
+                           turns=self.turns)
         return {self.only: found[self.only]} if self.only else found
 
     @property
@@ -68,15 +70,17 @@ class Dense(Weighted):
 
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
-        outputs, inputs = self.weights.shape
+        inputs = self.weights.shape[1]
         if x.channels != inputs:
             raise ValueError(f"takes {inputs} inputs, not a tensor of shape {x.shape}")
         low, high = self._signed_sums
         lo, hi = high * x.lo + low * x.hi + self.bias, high * x.hi + low * x.lo + self.bias
-        return Tensor((*x.shape[:-1], outputs), int(lo.min()), int(hi.max()))
+        return Tensor((*x.shape[:-1], self.outputs), int(lo.min()), int(hi.max()))
 
     def golden(self, *xs: Ints) -> Ints:
         (x,) = xs
+        if self.turns > 1:
+            return self.in_turn(x)
         bound = int(np.abs(self.weights).sum(axis=1).max()) * int(np.abs(x).max(initial=0))
         if bound < 2**53: # doubles hold every partial sum, and their product is far faster
             y: Ints = (x.astype(np.float64) @ self.weights.T.astype(np.float64)).astype(np.int64)
@@ -89,7 +93,10 @@ class Dense(Weighted):
     def build(self, fold: Fold, *xs: Tensor) -> wiring.Component:
         (x,) = xs
         y = self.infer(x)
-        return self.units[fold.format].build(fold, self.bias, x.element, y.lo, y.hi)
+        unit = self.units[fold.format]
+        if isinstance(unit, DenseUnit):
+            return unit.build(fold, self.bias, x.element, y.lo, y.hi, vectors=x.vectors)
+        return unit.build(fold, self.bias, x.element, y.lo, y.hi)
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
         return xs[0].vectors * self.units[fold.format].cycles(fold)
@@ -110,7 +117,8 @@ class Dense(Weighted):
             return (cls(rng.choice(values, shape), rng.integers(-9, 10, shape[0])),
                     (Tensor((*places, shape[1]), lo, hi),))
 
-        return [example([-1, 1], (5, 11), 0, 1),
+        taking_turns = cls(rng.integers(-8, 8, (9, 4)), rng.integers(-9, 10, 9), turns=3)
+        return [(taking_turns, (Tensor((2, 4), -2, 5),)), example([-1, 1], (5, 11), 0, 1),
                 example([*range(-8, 8)], (3, 5), 0, 3, (2, 3)), example([-1, 0, 1], (7, 6), -1, 1),
                 example([*range(-8, 8)], (3, 13), 0, 15), example([0], (2, 3), -4, 3),
                 example([5], (1, 1), -128, 127), example([-4, 4], (4, 4), 0, 3)]

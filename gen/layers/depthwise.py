@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from bittern.hw.depthwise import DepthwiseUnit, depthwise_delay_of
 from bittern.hw.folded_sums import in_block, is_far, products_of, tree_of
 from bittern.hw.formats import FORMATS, Format
 from bittern.hw.ints import Ints, shape_of
+from bittern.hw.turns import Turns
 
 if TYPE_CHECKING:
     from amaranth import Shape
@@ -37,10 +39,10 @@ class Depthwise(Weighted):
     Parameters
     ----------
     patches : Patches
-    weights : array ``(outputs, taps)``
+    weights : array ``(turns * outputs, taps)``
         Outputs are a multiple of the channels.
-    bias : array ``(outputs,)``
-    only, absorbs
+    bias : array ``(turns * outputs,)``
+    only, absorbs, turns
         As of :class:`Weighted`.
     """
 
@@ -51,6 +53,7 @@ class Depthwise(Weighted):
     bias: Ints
     only: str = ""
     absorbs: bool = False
+    turns: int = 1
 
     @cached_property
     def formats(self) -> dict[str, Format]:
@@ -74,7 +77,7 @@ class Depthwise(Weighted):
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
         self.patches.check(x.shape)
-        outputs, taps = self.weights.shape
+        outputs, taps = self.outputs, self.weights.shape[1]
         if taps != self.patches.taps or outputs % x.channels:
             raise ValueError(f"{outputs} outputs of {taps} taps do not suit {x.channels} channels "
                              f"and windows of {self.patches.taps}")
@@ -84,7 +87,9 @@ class Depthwise(Weighted):
 
     def golden(self, *xs: Ints) -> Ints:
         (x,) = xs
-        per_channel = self.weights.shape[0] // x.shape[-1]
+        if self.turns > 1:
+            return self.in_turn(x)
+        per_channel = self.outputs // x.shape[-1]
         y = np.zeros((len(x), *self.patches.shape, len(self.bias)), dtype=np.int64) + self.bias
         for weights, seen in zip(self.weights.T, self.patches.each_tap(x), strict=True):
             y += np.repeat(seen, per_channel, axis=-1) * weights
@@ -92,7 +97,7 @@ class Depthwise(Weighted):
 
     def folds(self, *xs: Tensor) -> list[Fold]:
         (x,) = xs
-        each = len(self.weights) // x.channels
+        each = self.outputs // x.channels
         return [Fold(k * each, k, name) for name, fmt in self.formats.items()
                 if fmt.takes(self._seen(x).width)
                 for k in range(1, x.channels + 1) if x.channels % k == 0]
@@ -101,7 +106,7 @@ class Depthwise(Weighted):
         return shape_of(*self.patches.range(x.lo, x.hi))
 
     def _memory(self, fold: Fold, x: Tensor) -> tuple[int, int]:
-        return (self.patches.taps * (x.channels // fold.simd),
+        return (self.turns * self.patches.taps * (x.channels // fold.simd),
                 fold.pe * self.formats[fold.format].width)
 
     def _in_blocks(self, fold: Fold, x: Tensor) -> bool:
@@ -117,7 +122,8 @@ class Depthwise(Weighted):
         y = self.infer(x)
         return DepthwiseUnit(self.patches, self.weights, self.bias, self.formats[fold.format],
                              x=x.element, lo=y.lo, hi=y.hi, channels=x.channels, simd=fold.simd,
-                             block=self._in_blocks(fold, x), absorbs=self.absorbs)
+                             block=self._in_blocks(fold, x), absorbs=self.absorbs,
+                             turns=Turns(self.turns, prod(self.patches.shape)))
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
         return reading_cycles(self.patches, xs[0].channels // fold.simd)
@@ -135,7 +141,7 @@ class Depthwise(Weighted):
         product, tree = products_of(fmt, width), tree_of(fmt, width, 1, absorbs=self.absorbs)
         depth, bits = self._memory(fold, x)
         kept = store_of(self._delay(fold, x), self.patches.taps)
-        rows = x.channels // fold.simd
+        rows = self.turns * (x.channels // fold.simd)
         lut = fold.pe * (product.lut4 + tree.lut4 + 2 * acc)
         ff = fold.simd * width + fold.pe * (product.ff + tree.ff + 2 * acc)
         memories: tuple[tuple[int, int], ...] = ()
@@ -165,4 +171,7 @@ class Depthwise(Weighted):
             found.append((cls(patches, rng.choice(values[k % len(values)], (outputs, patches.taps)),
                               rng.integers(-9, 10, outputs)),
                           (Tensor((patches.rows.size, patches.columns.size, channels), lo, hi),)))
-        return found
+        layer, xs = found[0]
+        weights = np.concatenate([layer.weights, -layer.weights])
+        bias = np.concatenate([layer.bias, layer.bias + 1])
+        return [*found, (layer.with_fields(weights=weights, bias=bias, turns=2), xs)]

@@ -20,6 +20,7 @@ from bittern.hw.serial_quotient import SerialQuotient
 from bittern.hw.stream import transfers
 from bittern.hw.table import Table
 from bittern.hw.thresholds import Thresholds
+from bittern.hw.turns import Turns
 
 if TYPE_CHECKING:
     from bittern.hw.ints import Ints
@@ -45,26 +46,47 @@ def table(depth: int, width: int) -> Cost:
 
 @dataclass(frozen=True, eq=False)
 class Requantize(Layer):
-    """``y[…, c] = spec(x[…, c])``: the same for all channels, one for each, or for each element."""
+    """``y[…, c] = spec(x[…, c])``: the same for all channels, one for each, or for each element.
+
+    Parameters
+    ----------
+    spec : Requant
+    turns : int
+        Sets of functions, one for each channel, in `spec`: for a frame each.
+    """
 
     spec: Requant
+    turns: int = 1
 
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
-        if self.spec.channels not in (1, x.channels, x.size):
+        allowed = (1, x.channels, x.size) if self.turns == 1 else (self.turns * x.channels,)
+        if self.spec.channels not in allowed:
             raise ValueError(f"requantization of {self.spec.channels} channels cannot take "
                              f"{x.channels}")
         return Tensor(x.shape, *self.spec.bounds)
 
     def golden(self, *xs: Ints) -> Ints:
         (x,) = xs
+        if self.turns > 1:
+            return self.in_turn(x)
         if self.spec.channels in (1, x.shape[-1]):
             return self.spec(x)
         return self.spec(x.reshape(len(x), -1)).reshape(x.shape)
 
     def _period(self, x: Tensor) -> int:
         """Return after how many elements functions repeat."""
-        return x.size if self.spec.channels == x.size else x.channels
+        return x.size if self.turns == 1 and self.spec.channels == x.size else x.channels
+
+    def _folds(self, fold: Fold, x: Tensor) -> int:
+        """Return the transfers that are computed differently."""
+        return self.turns * transfers(self._period(x), fold.pe)
+
+    def of_turn(self, turn: int) -> Requantize:
+        if self.turns == 1:
+            return self
+        channels = self.spec.channels // self.turns
+        return Requantize(self.spec.part(slice(turn * channels, (turn + 1) * channels)))
 
     def folds(self, *xs: Tensor) -> list[Fold]:
         (x,) = xs
@@ -76,15 +98,16 @@ class Requantize(Layer):
 
     def without_ready_path(self, fold: Fold, *xs: Tensor) -> Fold | None:
         (x,) = xs
-        latency = self.spec.latency(transfers(self._period(x), fold.pe))
+        latency = self.spec.latency(self._folds(fold, x))
         return replace(fold, format=UNSTOPPED) if latency and fold.format != SERIAL else None
 
     def build(self, fold: Fold, *xs: Tensor) -> Requantizer | SerialQuotient:
         (x,) = xs
         bounds = {"lo": x.lo, "hi": x.hi, "features": self._period(x), "pe": fold.pe}
+        turns = Turns(self.turns, x.vectors)
         if isinstance(self.spec, Quotient) and fold.format == SERIAL:
-            return SerialQuotient(self.spec, **bounds)
-        return Requantizer(self.spec, **bounds, unstopped=fold.format == UNSTOPPED)
+            return SerialQuotient(self.spec, **bounds, turns=turns)
+        return Requantizer(self.spec, **bounds, unstopped=fold.format == UNSTOPPED, turns=turns)
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
         (x,) = xs
@@ -93,7 +116,7 @@ class Requantize(Layer):
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
         (x,) = xs
         spec, count = self.spec, transfers(x.channels, fold.pe)
-        folds = transfers(self._period(x), fold.pe)
+        folds = self._folds(fold, x)
         if isinstance(spec, Quotient) and fold.format == SERIAL:
             rest = (False,) * (spec.bits - 1)
             return Steps((True, *rest) * count, (*rest, True) * count,
@@ -111,7 +134,7 @@ class Requantize(Layer):
 
     def _cost(self, fold: Fold, x: Tensor) -> Cost:
         spec, width = self.spec, x.element.width
-        folds = transfers(self._period(x), fold.pe) if spec.channels > 1 else 1
+        folds = self._folds(fold, x) if spec.channels > 1 else 1
         if isinstance(spec, Quotient):
             if fold.format == SERIAL:
                 shared = Cost(15 if folds > 1 else 6, 12)
@@ -147,7 +170,11 @@ class Requantize(Layer):
                  Quotient(rng.integers(9, 40, 5), rng.integers(0, 4, (5, 1)), 2, 0, 6),
                  Table(rng.integers(-3, 9, (5, 41)), -20)]
         maps = Tensor((2, 3, 4), -20, 20)
+        pairs = Tensor((3, 5), -20, 20)
+        taking_turns = [spec.join([spec, spec.part(slice(None, None, -1))], 5)
+                        for spec in (specs[0], specs[3], specs[5], specs[7])]
         return [*((cls(spec), (x,)) for spec in specs),
+                *((cls(spec, 2), (pairs,)) for spec in taking_turns if spec),
                 (cls(Thresholds(np.sort(rng.integers(-22, 22, (24, 3)), axis=1), -1)), (maps,)),
                 (cls(Quotient(rng.integers(9, 40, 4), rng.integers(0, 4, (4, 1)), 2, -8, 7)),
                  (maps,)),

@@ -30,13 +30,15 @@ class Weighted(Layer):
     """
 
     weights: Ints
-    """``(outputs, …)``"""
+    """``(turns * outputs, …)``"""
     bias: Ints
-    """``(outputs,)``"""
+    """``(turns * outputs,)``"""
     only: str
     """The format to store the weights in, if not the one that suits best."""
     absorbs: bool
     """Whether the adders of the device take in functions of two operands before them."""
+    turns: int
+    """Sets of weights and biases, one after the other."""
 
     @property
     @abstractmethod
@@ -50,6 +52,17 @@ class Weighted(Layer):
     @abstractmethod
     def multipliers(self, fold: Fold) -> int:
         """Return how many products of a weight and an input `build` makes in a cycle, at most."""
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a vector."""
+        return len(self.weights) // self.turns
+
+    def of_turn(self, turn: int) -> Self:
+        if self.turns == 1:
+            return self
+        of = slice(turn * self.outputs, (turn + 1) * self.outputs)
+        return self.with_fields(weights=self.weights[of], bias=self.bias[of], turns=1)
 
     def with_fields(self, **fields: Any) -> Self:
         """Return the layer with other weights, or stored in another way."""

@@ -16,16 +16,21 @@ from bittern.gen.units.unit import Unit
 if TYPE_CHECKING:
     from bittern.hw.ints import Ints
 
-__all__ = ["EFFORT", "UNITS", "HardenedUnit", "Unit", "check_format", "find_units"]
+__all__ = ["EFFORT", "UNITS", "DenseUnit", "HardenedUnit", "Unit", "check_format", "find_units"]
 
 UNITS: tuple[type[Unit], ...] = (DenseUnit, SparseUnit, FactorisedUnit, HardenedUnit)
 
 
-def find_units(weights: Ints, *, absorbs: bool = False, effort: int = EFFORT) -> dict[str, Unit]:
+def find_units(weights: Ints, *, absorbs: bool = False, effort: int = EFFORT, turns: int = 1
+               ) -> dict[str, Unit]:
     """Return every unit that holds `weights` without loss, by the name of its format.
 
-    `effort` is that of :class:`HardenedUnit`.
+    `effort` is that of :class:`HardenedUnit`. Of the units only :class:`DenseUnit` has weights that
+    take `turns`.
     """
+    if turns > 1:
+        return {unit.name: replace(unit, turns=turns)
+                for unit in DenseUnit.find(weights, absorbs=absorbs)}
     if found := {unit.name: replace(unit, effort=effort) if isinstance(unit, HardenedUnit) else unit
                  for kind in UNITS for unit in kind.find(weights, absorbs=absorbs)}:
         return found

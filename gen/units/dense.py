@@ -14,6 +14,7 @@ from bittern.hw.folded_sums import in_block, is_far, products_of, tree_of
 from bittern.hw.formats import FORMATS, TILES, TileFormat
 from bittern.hw.matrix_vector import MatrixVectorUnit, delay_of
 from bittern.hw.stream import transfers
+from bittern.hw.turns import Turns
 
 if TYPE_CHECKING:
     from amaranth import Shape
@@ -37,6 +38,8 @@ class DenseUnit(Unit):
     weights: Ints
     fmt: TileFormat
     absorbs: bool = False
+    turns: int = 1
+    """Sets of weights, one after the other: each for a frame."""
 
     @property
     def name(self) -> str:  # type: ignore[override]
@@ -53,8 +56,14 @@ class DenseUnit(Unit):
 
     @property
     def bits(self) -> int:
-        (outputs, inputs), fmt = self.weights.shape, self.fmt
-        return transfers(outputs, fmt.rows) * transfers(inputs, fmt.columns) * fmt.width
+        (outputs, inputs), fmt = self._shape, self.fmt
+        return (self.turns * transfers(outputs, fmt.rows) * transfers(inputs, fmt.columns)
+                * fmt.width)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        """Outputs and inputs of a vector."""
+        return len(self.weights) // self.turns, self.weights.shape[1]
 
     @property
     def how(self) -> str:
@@ -66,7 +75,7 @@ class DenseUnit(Unit):
             return []
         # of the lanes that take the same number of steps, the fewest
         pes, simds = ({transfers(n, transfers(n, k)) for k in range(1, n + 1)}
-                      for n in self.weights.shape)
+                      for n in self._shape)
         columns, inputs = self.fmt.columns, self.weights.shape[1]
         simds = {min(transfers(simd, columns) * columns, inputs // columns * columns)
                  for simd in simds}
@@ -76,7 +85,7 @@ class DenseUnit(Unit):
         return transfers(fold.pe, self.fmt.rows) * (fold.simd // self.fmt.columns)
 
     def _folds(self, fold: Fold) -> tuple[int, int]:
-        outputs, inputs = self.weights.shape
+        outputs, inputs = self._shape
         return transfers(inputs, fold.simd), transfers(outputs, fold.pe)
 
     def cycles(self, fold: Fold) -> int:
@@ -86,10 +95,12 @@ class DenseUnit(Unit):
     def multipliers(self, fold: Fold) -> int:
         return self._tiles(fold) * self.fmt.multipliers
 
-    def build(self, fold: Fold, bias: Ints, x: Shape, lo: int, hi: int) -> MatrixVectorUnit:
+    def build(self, fold: Fold, bias: Ints, x: Shape, lo: int, hi: int, *,
+              vectors: int = 1) -> MatrixVectorUnit:
+        """As of :class:`Unit`; a frame has so many `vectors`."""
         return MatrixVectorUnit(self.weights, bias, self.fmt, x=x, lo=lo, hi=hi, pe=fold.pe,
                                 simd=fold.simd, block=self._in_blocks(fold),
-                                absorbs=self.absorbs)
+                                absorbs=self.absorbs, turns=Turns(self.turns, vectors))
 
     def _delay(self, fold: Fold, x: Shape) -> int:
         in_folds, out_folds = self._folds(fold)
@@ -108,7 +119,7 @@ class DenseUnit(Unit):
 
     def _memory(self, fold: Fold) -> tuple[int, int]:
         in_folds, out_folds = self._folds(fold)
-        return in_folds * out_folds, self._tiles(fold) * self.fmt.width
+        return self.turns * in_folds * out_folds, self._tiles(fold) * self.fmt.width
 
     def _in_blocks(self, fold: Fold) -> bool:
         depth, width = self._memory(fold)
@@ -142,10 +153,11 @@ class DenseUnit(Unit):
             memories, bare = ((depth, width),), bare + width * (1 + is_far(width))
         else:
             lut += rom_lut(depth, width)
-        if in_block(out_folds, fold.pe * acc_width):
-            memories += ((out_folds, fold.pe * acc_width),)
+        rows = self.turns * out_folds
+        if in_block(rows, fold.pe * acc_width):
+            memories += ((rows, fold.pe * acc_width),)
         else:
-            lut += rom_lut(out_folds, fold.pe * acc_width)
+            lut += rom_lut(rows, fold.pe * acc_width)
         if kept == 2:
             lut, bare = lut + fold.pe * acc_width, bare + fold.pe * acc_width
         else:
