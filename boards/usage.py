@@ -34,7 +34,7 @@ BRAM = {
     Family.ICE40: {"SB_RAM40_4K": 1, "ICESTORM_RAM": 1},
     Family.ECP5: {"DP16KD": 1},
     Family.GOWIN: dict.fromkeys(
-        ("SP", "SPX9", "DPB", "DPX9B", "SDPB", "SDPX9B", "pROM", "pROMX9"), 1),
+        ("SP", "SPX9", "DPB", "DPX9B", "SDPB", "SDPX9B", "pROM", "pROMX9", "DP", "SDP", "ROM"), 1),
 }
 
 

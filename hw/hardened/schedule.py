@@ -25,6 +25,8 @@ DELAYS = {Family.ICE40: (1.9, 0.20), Family.ECP5: (2.0, 0.035), Family.GOWIN: (1
 """Nanoseconds of an adder and the wires to it, and those of each of its bits more."""
 REGISTER = {Family.ICE40: 1.5, Family.ECP5: 1.2, Family.GOWIN: 0.9}
 """Nanoseconds from a clock edge into a register's output, and of its set-up."""
+MANY = 15_000
+"""Differences from which the interior-point method is faster than the simplex method."""
 LATE = 1e-9
 """Nanoseconds that a sum of delays may be off."""
 
@@ -117,7 +119,8 @@ def schedule(graph: Graph, family: Family, mhz: float, tail: float = 0, head: fl
                             shape=(len(later), 2 * nodes))
     widths = np.array(graph.widths)
     found = linprog(np.concatenate([-widths, widths]), differences, -stages,
-                    bounds=np.stack([least, most], axis=1), method="highs-ds")
+                    bounds=np.stack([least, most], axis=1),
+                    method="highs-ipm" if len(later) > MANY else "highs-ds")
     assert found.success, found.message
     return Schedule(graph, tuple(np.rint(found.x[inputs:nodes]).astype(int).tolist()), last)
 

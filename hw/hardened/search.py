@@ -154,8 +154,9 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
                 break
             rows = first(Space(Affine.of(matrix, bias, inputs, inverted), family), style)
             graph = graph_of(rows.space, rows)
-            if best is None or score(graph) < best[0]:
-                best = score(graph), graph, style, rows
+            scored = score(graph)
+            if best is None or scored < best[0]:
+                best = scored, graph, style, rows
             if not graph.negations:
                 break
             inverted ^= frozenset(graph.negations)
