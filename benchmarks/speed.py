@@ -64,6 +64,7 @@ POINTS = {
     "kws-45f": Point("mlperf_tiny_kws", "ulx3s_45f", 5300, 85),
     "kws-25f": Point("mlperf_tiny_kws", "ulx3s_25f", 2500, 80),
     "kws-20k": Point("mlperf_tiny_kws", "tang_primer_20k", 1200, 81),
+    "kws-9k": Point("mlperf_tiny_kws", "tang_nano_9k", 200, 60),
     "digits-wired": Point("digits", "ulx3s_85f", 100e6, 100, 100e6, hardened=True),
     "jets-wired": Point("jet_tagging_w6a6", "ulx3s_85f", 100e6, 100, 100e6, hardened=True),
 }

@@ -52,8 +52,8 @@ def compile_network(network: Network, target: Target, fps: float | None = None,
         If the target is too small, `fps` out of reach, or a format does not hold the weights.
     """
     graph = specialize(with_formats(optimize(network.graph), formats or {}), target, effort)
-    graphs = [graph, *(found for found in (tabulated(graph), rolled(graph)) if found)]
-    return best_plan(graphs, target, fps)
+    found = [compile_graph(graph, [rewrite], probe(graph.input)) for rewrite in (tabulated, rolled)]
+    return best_plan([graph, *(other for other in found if other is not graph)], target, fps)
 
 
 def specialize(graph: Graph, target: Target, effort: int = EFFORT) -> Graph:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["rolled"]
 
 
-def rolled(graph: Graph) -> Graph | None:
-    """Return `graph` with its longest repetition of layers as a loop; None if there is none.
+def rolled(graph: Graph) -> Graph:
+    """Return `graph` with its longest repetition of layers as a loop, if there is one.
 
     A block of layers repeats where the next ones are of the same kinds and shapes, each reads
     nothing but the one before, and the parameters of all can be stored in one form.
@@ -36,7 +36,7 @@ def rolled(graph: Graph) -> Graph | None:
     # of those that save the same, the one with the fewest bits that go around
     best = max(runs, key=lambda run: (run.saved, -run.bits), default=None)
     if best is None or not best.saved:
-        return None
+        return graph
     nodes, end = graph.nodes, best.first + best.length * best.turns
     head, last = nodes[best.first], nodes[best.first + best.length - 1]
     entry, leave = f"{head.name}_entry", f"{last.name}_exit"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bittern.gen.network import Network
     from bittern.gen.plan import Plan
     from bittern.gen.port import Port
+    from bittern.hw.requant import Requant
 
 __all__ = ["busy", "header", "summarize_layers", "summarize_network", "summarize_plan", "tensor"]
 
@@ -90,24 +91,29 @@ def _how(layer: Layer, fold: Fold) -> str:
     match layer:
         case Weighted():
             return f"{fold.format} weights, {layer.forms[fold.format].how}"
-        case Requantize(spec=Thresholds() as spec):
-            count = spec.values.shape[1]
-            each = " per channel" if spec.channels > 1 else ""
-            return "sign" if spec.is_sign else f"{count} threshold{'s'[:count != 1]}{each}"
-        case Requantize(spec=Scale() as spec):
-            each = " per channel" if spec.channels > 1 else ""
-            if not spec.multiplies:
-                return f"shift by {spec.shift}"
-            bits = int(spec.multiplier.max()).bit_length()
-            return f"multiply by {bits} bits, shift by {spec.shift}{each}"
-        case Requantize(spec=Quotient() as spec):
-            each = " per channel" if spec.channels > 1 else ""
-            how = f"divide by {spec.words[0].width} bits{each}"
-            return f"{how}, {spec.bits} cycles" if fold.format else how
+        case Requantize(spec=spec):
+            how = _function(spec)
+            return f"{how}, {spec.bits} cycles" if isinstance(spec, Quotient) and fold.format else how
         case LoopEntry():
             return f"passed {layer.turns} times, up to the end of the loop"
         case LoopExit():
             return "end of the loop"
+    return ""
+
+
+def _function(spec: Requant) -> str:
+    each = " per channel" if spec.channels > 1 else ""
+    match spec:
+        case Thresholds():
+            count = spec.values.shape[1]
+            return "sign" if spec.is_sign else f"{count} threshold{'s'[:count != 1]}{each}"
+        case Scale():
+            if not spec.multiplies:
+                return f"shift by {spec.shift}"
+            bits = int(spec.multiplier.max()).bit_length()
+            return f"multiply by {bits} bits, shift by {spec.shift}{each}"
+        case Quotient():
+            return f"divide by {spec.words[0].width} bits{each}"
     return ""
 
 

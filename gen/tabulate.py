@@ -25,8 +25,8 @@ SEEN = 16
 """Bits of the layer before from which it is found out which codes there are."""
 
 
-def tabulated(graph: Graph) -> Graph | None:
-    """Return `graph` with layers of truth tables wherever they can be; none if they can nowhere.
+def tabulated(graph: Graph) -> Graph:
+    """Return `graph` with layers of truth tables wherever they can be.
 
     A truth table is made for what its inputs can be: within their range, and of a layer of truth
     tables before it what that can give at once.
@@ -50,7 +50,7 @@ def tabulated(graph: Graph) -> Graph | None:
             found[node.name] = neurons
             sums.add(dense.name)
     if not found:
-        return None
+        return graph
     return replace(graph, nodes=tuple(
         Node(node.name, found[node.name], nodes[node.inputs[0]].inputs)
         if node.name in found else node for node in graph.nodes if node.name not in sums))
