@@ -91,9 +91,10 @@ def _how(layer: Layer, fold: Fold) -> str:
     match layer:
         case Weighted():
             return f"{fold.format} weights, {layer.forms[fold.format].how}"
+        case Requantize(spec=Quotient() as spec) if fold.format:
+            return f"{_function(spec)}, {spec.bits} cycles"
         case Requantize(spec=spec):
-            how = _function(spec)
-            return f"{how}, {spec.bits} cycles" if isinstance(spec, Quotient) and fold.format else how
+            return _function(spec)
         case LoopEntry():
             return f"passed {layer.turns} times, up to the end of the loop"
         case LoopExit():

@@ -65,4 +65,5 @@ def test_none_is_busier_than_always(kind):
         y = layer.infer(*xs)
         for fold in layer.folds(*xs):
             products = np.count_nonzero(layer.weights) * y.vectors
-            assert products <= layer.multipliers(fold) * layer.cycles(fold, *xs), fold
+            cycles = layer.turns * layer.cycles(fold, *xs)
+            assert products <= layer.multipliers(fold) * cycles, fold
