@@ -19,6 +19,7 @@ from bittern.gen.ir import Node, Tensor
 from bittern.gen.layers import Dense
 from bittern.gen.search import make_plan
 from bittern.gen.units import HardenedUnit
+from bittern.hw.hardened import blocks
 from bittern.hw.hardened.graph import ZERO, Add, Graph
 from bittern.hw.hardened.rows import Style
 from bittern.hw.hardened.schedule import Schedule, schedule
@@ -166,6 +167,45 @@ def test_an_interruption_and_a_limit_leave_the_best_so_far():
 def network(weights):
     layer = Dense(weights, np.zeros(len(weights), dtype=int))
     return Network(Tensor((weights.shape[1],), 0, 15), (Node("fc", layer, ("input",)),))
+
+
+@pytest.mark.parametrize("digits", [15, 40])
+@pytest.mark.parametrize("seed", range(6))
+def test_blocks_of_columns_add_up_to_the_matrix(digits, seed, monkeypatch):
+    monkeypatch.setattr(blocks, "DIGITS", digits)
+    rng = np.random.default_rng(seed)
+    outputs, inputs = rng.integers(1, 7), rng.integers(13, 20)
+    matrix = rng.integers(-9, 10, (outputs, inputs))
+    matrix[0] *= seed % 3 != 0
+    matrix[:, 3:5] = 0
+    bias = rng.integers(-20, 20, outputs) * (seed % 2)
+    cut = blocks.blocks_of(matrix)
+    assert np.array_equal(np.concatenate([matrix[:, part] for part in cut], axis=1), matrix)
+    graph = search(matrix, bias, [(0, 3)] * inputs, Family.ECP5, mhz=150, steps=10,
+                   inverts=seed == 5)
+    assert (outputs * inputs < 4 * digits) or len(cut) > 1
+    assert all(np.array_equal(*pair) for pair in zip(graph.affine, (matrix, bias), strict=True))
+    x = rng.integers(0, 4, (50, inputs))
+    ends = np.array(graph.ranges)[[node for node, _ in graph.outputs]]
+    y = x @ matrix.T + bias
+    y[:, [*graph.inverted]] ^= -1
+    shifts = np.array([shift for _, shift in graph.outputs])
+    assert (((ends[:, 0] << shifts) <= y) & (y <= (ends[:, 1] << shifts)))[:, matrix.any(1)].all()
+
+
+def test_an_interruption_ends_the_search_of_all_blocks(monkeypatch):
+    monkeypatch.setattr(blocks, "DIGITS", 30)
+    told = []
+
+    def interrupt(step, _sites):
+        told.append(step)
+        raise KeyboardInterrupt
+
+    matrix = np.random.default_rng(0).integers(-9, 10, (6, 18))
+    graph = search(matrix, np.zeros(6, int), [(0, 3)] * 18, Family.ECP5, steps=10**6,
+                   progress=interrupt)
+    assert np.array_equal(graph.affine[0], matrix)
+    assert told == [0] # only the first block is improved, until then
 
 
 def test_all_layers_that_can_be_are_hardened():

@@ -9,13 +9,14 @@ is not worse is kept.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bittern.hw.hardened.blocks import blocks_of, joined
 from bittern.hw.hardened.rows import Rows, Style
 from bittern.hw.hardened.schedule import schedule
 from bittern.hw.hardened.space import Affine, Space, Term, digits_of, signed_digits
@@ -118,7 +119,8 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
            progress: Progress = silent) -> Graph:
     """Return the smallest graph found for ``matrix @ x + bias``.
 
-    There is a greedy run of each style, and the best one is improved step by step. The same
+    There is a greedy run of each style, and the best one is improved step by step; of a large
+    matrix one block of columns after the other (:mod:`bittern.hw.hardened.blocks`). The same
     arguments give the same graph, unless time ends it.
 
     Parameters
@@ -133,45 +135,75 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
     inverts : bool
         Whether what follows takes inverted results for nothing.
     steps : int
-        How often the best one is changed, and kept if it is no worse.
+        How often the best one is changed, and kept if it is no worse; of each block.
     seconds : float
         Limit; the best so far is returned, as it is on an interruption from the keyboard.
     ff : float
         What a bit of a register counts, in LUTs.
     progress : called with the steps done and the sites of the best graph
     """
-    end = monotonic() + seconds
+    bounds = list(inputs)
+    blocks = blocks_of(matrix)
+    run = _Run(family, mhz, tail, head, steps, seed, ff, progress)
+    if len(blocks) == 1:
+        return run(matrix, bias, bounds, seconds, inverts=inverts)
+    share = seconds / (len(blocks) + 1)
+    nothing = np.zeros(len(matrix), np.int64)
+    return joined([run(matrix[:, block], nothing, bounds[block], share) for block in blocks],
+                  lambda sums, ranges: run(sums, bias, ranges, share, inverts=inverts))
 
-    def score(graph: Graph) -> float:
-        registers = schedule(graph, family, mhz, tail, head).ff if mhz else 0
-        return graph.lut4(family) + ff * registers
 
-    best: tuple[float, Graph, Style, Rows] | None = None
-    for style in styles_for(Space(Affine.of(matrix, bias, inputs), family)):
-        inverted: frozenset[int] = frozenset()
-        for _ in range(TURNS if inverts else 1):
-            if best is not None and monotonic() > end:
-                break
-            rows = first(Space(Affine.of(matrix, bias, inputs, inverted), family), style)
-            graph = graph_of(rows.space, rows)
-            scored = score(graph)
-            if best is None or scored < best[0]:
-                best = scored, graph, style, rows
-            if not graph.negations:
-                break
-            inverted ^= frozenset(graph.negations)
-    assert best is not None
-    _, graph, style, rows = best
-    if mhz: # deeper may be more registers
-        style = replace(style, depth=min(style.depth or graph.depth, graph.depth))
-    bill = Bill(rows.space, style.depth, TURNED if inverts else NEGATED)
-    try:
-        found = improve(bill, style, rows.rows(), steps=steps, end=end, seed=seed,
-                        progress=progress)
-    except Interrupted as interrupted:
-        found = interrupted.best
-    better = graph_of(rows.space, Rows(rows.space, style, found))
-    return min(graph, better, key=score)
+@dataclass
+class _Run:
+    """Searches of one kind; arguments are as of :func:`search`."""
+
+    family: Family
+    mhz: float
+    tail: float
+    head: float
+    steps: int
+    seed: int
+    ff: float
+    progress: Progress
+    interrupted: bool = False
+
+    def __call__(self, matrix: Ints, bias: Ints, inputs: Sequence[Range], seconds: float, *,
+                 inverts: bool = False) -> Graph:
+        """Return the smallest graph found in so many seconds; after an interruption, the first."""
+        end = monotonic() + (0 if self.interrupted else seconds)
+        best: tuple[float, Graph, Style, Rows] | None = None
+        for style in styles_for(Space(Affine.of(matrix, bias, inputs), self.family)):
+            inverted: frozenset[int] = frozenset()
+            for _ in range(TURNS if inverts else 1):
+                if best is not None and monotonic() > end:
+                    break
+                rows = first(Space(Affine.of(matrix, bias, inputs, inverted), self.family),
+                             style)
+                graph = graph_of(rows.space, rows)
+                scored = self._score(graph)
+                if best is None or scored < best[0]:
+                    best = scored, graph, style, rows
+                if not graph.negations:
+                    break
+                inverted ^= frozenset(graph.negations)
+        assert best is not None
+        _, graph, style, rows = best
+        if self.mhz: # deeper may be more registers
+            style = replace(style, depth=min(style.depth or graph.depth, graph.depth))
+        bill = Bill(rows.space, style.depth, TURNED if inverts else NEGATED)
+        try:
+            found = improve(bill, style, rows.rows(), steps=self.steps, end=end, seed=self.seed,
+                            progress=self.progress)
+        except Interrupted as interrupted:
+            found, self.interrupted = interrupted.best, True
+        better = graph_of(rows.space, Rows(rows.space, style, found))
+        return min(graph, better, key=self._score)
+
+    def _score(self, graph: Graph) -> float:
+        sites = graph.lut4(self.family)
+        if not self.mhz:
+            return sites
+        return sites + self.ff * schedule(graph, self.family, self.mhz, self.tail, self.head).ff
 
 
 class Interrupted(KeyboardInterrupt):
