@@ -38,8 +38,9 @@ def silent(_step: int, _sites: int) -> None:
     """Tell nothing."""
 
 
-FF = 0.5
-"""What a bit of a register counts, in LUTs: most have a LUT before them in their site."""
+FF = 1.0
+"""What a bit of a register counts, in LUTs. Most have a LUT before them in their site; but fewer
+registers are fewer stages, too."""
 NOISES = (0.02, 0.1, 0.3)
 HEAT = 2.0
 """By how many sites, on average, a step may be worse in the beginning."""
