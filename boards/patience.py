@@ -1,4 +1,4 @@
-"""What nextpnr is doing, and when its router is not going to finish."""
+"""What nextpnr is doing, and when it is not going to finish."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ ROUTER2 = re.compile(r"Info: +iter=(\d+) wires=\d+ overused=(\d+) ")
 # must not change the result.
 STEPS_PER_ARC = 8
 ITERATIONS = 300
+DENSE = "ERROR: Unable to find legal placement"
 
 
 class Patience:
@@ -30,6 +31,8 @@ class Patience:
 
     def ends(self, line: str) -> bool:
         """Return whether to give up, having read `line` too."""
+        if line.startswith(DENSE):
+            return True
         if match := ARCS.match(line):
             self.arcs = int(match[1])
             self.doing = "routing"

@@ -38,6 +38,9 @@ WAYS = (("heap", "router1"), ("heap", "router2"))
 """Placers and routers that are tried, by their names in nextpnr."""
 # what nextpnr is better told in another way
 CHANGES = {Family.GOWIN: time_all, Family.ECP5: fit_carries}
+# The placer tries cells at random places until one is legal, by default so often that it does not
+# end on a device whose slices with flip-flops are full.
+OPTIONS = {Family.GOWIN: ("--placer-heap-cell-placement-timeout", "500")}
 SEEDS = 3
 STUCK = -1000
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/", re.MULTILINE)
@@ -87,6 +90,7 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
             "--placer", placer, "--router", router, "--seed", str(start),
             "--freq", f"{clock_mhz:.6f}",
             "--timing-allow-fail", # the report tells how fast it is
+            *OPTIONS.get(family, ()),
         ], folder, ends)
         if code == 0:
             break
@@ -94,7 +98,7 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
         if code != STUCK:
             raise ValueError(keep_log("nextpnr", log))
     else:
-        raise ValueError(f"routing does not converge, {SEEDS} seeds: the design is too dense for "
+        raise ValueError(f"no placement that routes, of {SEEDS} seeds: the design is too dense for "
                          f"the {board.title}; {keep_log('nextpnr', log)}")
     # without what differs from run to run
     lines = [line for line in log.splitlines() if not SECONDS.search(line)]

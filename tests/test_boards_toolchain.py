@@ -210,6 +210,11 @@ def test_a_router_that_goes_on_and_on_is_given_up_by_count():
     assert router2.ends("Info:     iter=5844 wires=20697 overused=2 overuse=2 archfail=NA")
 
 
+def test_a_device_too_full_to_place_in_is_given_up():
+    assert Patience().ends("ERROR: Unable to find legal placement for all cells, design is "
+                           "probably at utilisation limit.\n")
+
+
 def test_progress_is_read_from_the_log_of_the_router():
     patience, seen = Patience(), []
     for line in ("Info: at initial placer iter 0, wirelen = 59\n",
@@ -228,7 +233,7 @@ def test_progress_is_read_from_the_log_of_the_router():
 def test_where_no_router_converges_the_error_says_so(tmp_path, board, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(Patience, "ends", lambda _, line: line.startswith("Info: Routing"))
-    with pytest.raises(ValueError, match="routing does not converge, 3 seeds: "):
+    with pytest.raises(ValueError, match="no placement that routes, of 3 seeds: "):
         build(lambda _: Echo(), board, tmp_path)
 
 
