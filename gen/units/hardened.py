@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
@@ -35,9 +35,7 @@ SECONDS = 300
 MHZ = {Family.ICE40: 70, Family.ECP5: 150, Family.GOWIN: 100}
 """Clock that registers are placed for."""
 KNOWN = 1500
-"""Digits of weights up to which a graph is made to know its price."""
-SHARED = 0.45
-"""Adders for each digit, where there are more."""
+"""Digits of weights up to which a graph is made to know its price; of more, one for so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,14 +133,26 @@ class HardenedUnit(Unit):
             self.prices[key] = plan.graph.lut4(self.family), plan.ff, delay_of(plan)
         return self.prices[key]
 
+    @cached_property
+    def _sample(self) -> HardenedUnit:
+        """The first columns of the matrix, with about so many digits as are known to be quick."""
+        digits = digits_of(self.weights).sum(axis=0).cumsum()
+        return replace(self, weights=self.weights[:, :int(np.searchsorted(digits, KNOWN)) + 1])
+
+    def _scaled(self, x: Shape) -> tuple[int, int, int]:
+        """Return LUTs, flip-flops and delay as if all columns were as the first ones."""
+        part = self._sample
+        lut4, inside, delay = part._rough(x)
+        parts = self.digits / part.digits
+        # the sums of what they give: most of those adders are near the leaves of a tree
+        width = x.width + int(abs(part.weights).sum(axis=1).max()).bit_length() + 2
+        sums = round(len(self.weights) * (parts - 1) * width)
+        return (round(parts * lut4) + sums, round(parts * inside) + sums // 2,
+                delay + (round(parts) - 1).bit_length())
+
     def cost(self, fold: Fold, x: Shape, acc_width: int) -> Cost:
         outputs, inputs = self.weights.shape
-        if self.digits <= KNOWN:
-            lut4, inside, delay = self._rough(x)
-        else: # adders are wider the more digits are in them
-            depth = int(digits_of(self.weights).sum(axis=1).max()).bit_length()
-            lut4 = round(SHARED * self.digits * (x.width + acc_width) / 2)
-            inside, delay = lut4 // 2, depth // 2 + 3
+        lut4, inside, delay = self._rough(x) if self.digits <= KNOWN else self._scaled(x)
         results = outputs * acc_width
         ends = inputs * x.width + 2 * results
         return Cost(lut4 + results + 20, inside + ends + 40, ((store_of(delay), results),),
