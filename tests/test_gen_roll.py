@@ -89,9 +89,17 @@ def convolutions(seed, blocks):
     return chain.graph
 
 
+def around(seed):
+    """A loop, and an edge past it."""
+    graph = separable(seed, (3, 5, 4), 3)
+    nodes = graph.nodes[:-1]
+    return replace(graph, nodes=(*nodes, Node("sum", Add(), (nodes[-1].name, nodes[1].name))))
+
+
 GRAPHS = {"perceptron": (perceptron(0), 3), "two": (perceptron(1, blocks=2, width=1), 2),
           "separable": (separable(2, (3, 5, 4), 2), 2), "prime": (separable(3, (4, 3, 5), 3), 3),
-          "one place": (separable(4, (1, 1, 7), 4), 4), "convolutions": (convolutions(5, 4), 4)}
+          "one place": (separable(4, (1, 1, 7), 4), 4), "convolutions": (convolutions(5, 4), 4),
+          "around": (around(6), 3)}
 
 
 def frames_of(tensor, frames, seed=0):
@@ -156,11 +164,12 @@ def test_a_table_is_for_one_layer():
 def test_what_is_read_elsewhere_is_in_no_loop():
     graph = perceptron(0)
     first = graph.nodes[1].name
-    nodes = (*graph.nodes[:-1], Node("sum", Add(), (graph.nodes[-2].name, first)))
-    loop = rolled(replace(graph, nodes=nodes))
-    assert max(node.layer.turns for node in loop.nodes) == 2
+    graph = replace(graph, nodes=(*graph.nodes[:-1],
+                                  Node("sum", Add(), (graph.nodes[-2].name, first))))
+    loop = rolled(graph)
+    assert loop.turns == 2
     x = frames_of(graph.input, 5)
-    assert np.array_equal(loop.golden(x), replace(graph, nodes=nodes).golden(x))
+    assert np.array_equal(loop.golden(x), graph.golden(x))
 
 
 def test_a_format_that_was_asked_for_is_kept():
