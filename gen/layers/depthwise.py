@@ -158,7 +158,8 @@ class Depthwise(Weighted):
         else:
             memories += ((kept, fold.pe * acc),)
         return reading_cost(self.patches, x, fold.simd) + Cost(
-            lut, ff, memories, fold.simd * width, fold.pe * fmt.dsp,
+            lut, ff, memories, fold.simd * width + (fold.pe * product.ff if fmt.dsp else 0),
+            fold.pe * fmt.dsp,
             max(fmt.port, width) if fmt.dsp else fmt.port)
 
     @classmethod

@@ -148,6 +148,8 @@ class DenseUnit(Unit):
         lut = (tiles * product.lut4 + fold.pe * (tree_lut4 + adder)
                + CONTROL)
         bare = inputs + fold.pe * max(tree_ff - tree_lut4, 0)
+        if self.fmt.dsp: # no LUT is before the registers around a multiplier of the device
+            bare += tiles * product.ff
         memories: tuple[tuple[int, int], ...] = ()
         if self._in_blocks(fold):
             memories, bare = ((depth, width),), bare + width * (1 + is_far(width))
