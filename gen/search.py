@@ -218,8 +218,8 @@ def best_plan(graphs: Sequence[Graph], target: Target, fps: float | None = None)
             plans.append(make_plan(graph, target, fps))
         except ValueError as error:
             errors.append(error)
-    if not plans:
-        raise errors[0]
+    if not plans: # a loop, if there is one, needs the least
+        raise errors[-1 if graphs[-1].turns > 1 else 0]
     rated = fps is not None and fps < float("inf")
     enough = plans[0].graph.input.size if fps is None else 0 # cycles that are fast enough
     return min(plans, key=lambda plan: (0 if rated else max(plan.steps, enough), Needs.of(

@@ -148,8 +148,6 @@ class DenseUnit(Unit):
         lut = (tiles * product.lut4 + fold.pe * (tree_lut4 + adder)
                + CONTROL)
         bare = inputs + fold.pe * max(tree_ff - tree_lut4, 0)
-        if self.fmt.dsp: # no LUT is before the registers around a multiplier of the device
-            bare += tiles * product.ff
         memories: tuple[tuple[int, int], ...] = ()
         if self._in_blocks(fold):
             memories, bare = ((depth, width),), bare + width * (1 + is_far(width))
@@ -165,6 +163,8 @@ class DenseUnit(Unit):
         else:
             memories += ((kept, fold.pe * acc_width),)
         ff = tiles * product.ff + fold.pe * (tree_ff + 2 * acc_width) + bare + 40
+        if self.fmt.dsp: # no LUT is before the registers around a multiplier of the device
+            bare += tiles * product.ff
         if replays:
             lut += 30
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x.width),)
