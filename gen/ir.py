@@ -91,8 +91,7 @@ class Layer(ABC):
     cuts: ClassVar[bool] = False
     """Whether no path of gates leads from ``ready`` of its output to that of its inputs."""
     turns: int = 1
-    """Sets of parameters, for a frame each in turn: frame k is computed by ``of_turn(k % turns)``.
-    """
+    """Sets of parameters: frame k is computed by ``of_turn(k % turns)``."""
     entry: str = ""
     """The node where a loop begins that this one ends."""
 

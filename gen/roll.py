@@ -27,8 +27,9 @@ __all__ = ["rolled"]
 def rolled(graph: Graph) -> Graph:
     """Return `graph` with its longest repetition of layers as a loop, if there is one.
 
-    A block of layers repeats where the next ones are of the same kinds and shapes, each reads
-    nothing but the one before, and the parameters of all can be stored in one form.
+    A block of layers that ends in a requantization repeats where the next ones are of the same
+    kinds and shapes, each reads nothing but the one before, and the parameters of all can be stored
+    in one form.
     """
     types, count = graph.types(), len(graph.nodes)
     runs = [_run(graph, types, first, length) for first in range(count)
@@ -77,7 +78,8 @@ def _run(graph: Graph, types: dict[str, Tensor], first: int, length: int) -> _Ru
     layers = tuple(node.layer for node in blocks[0])
     turns, x = 1, types[graph.nodes[first].inputs[0]]
     bits = x.size * x.element.width
-    if x.shape != types[blocks[0][-1].name].shape:
+    # what goes around is requantized: else its range would grow from turn to turn
+    if x.shape != types[blocks[0][-1].name].shape or not isinstance(layers[-1], Requantize):
         return _Run(first, length, 1, bits, layers)
     while turns < len(blocks):
         rows = list(zip(*blocks[:turns + 1], strict=True))

@@ -144,6 +144,7 @@ def test_loops_are_exact_and_take_the_predicted_cycles(name, cycles):
 @pytest.mark.parametrize("graph", [
     Chain(0, 6).dense(6).thresholds().dense(5).thresholds().graph,
     Chain(0, 6).dense(6).thresholds().dense(6).thresholds(levels=7).graph,
+    Chain(0, 6).dense(6).dense(6).dense(6).graph, # ranges grow
     Chain(0, 3, 3, 2).depthwise().quotient().graph, Graph(Tensor((3,), 0, 1), ())])
 def test_what_differs_is_no_loop(graph):
     assert rolled(graph) is graph
