@@ -9,6 +9,7 @@ from bittern.gen.layers.depthwise import Depthwise
 from bittern.gen.layers.requantize import Requantize
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.plan import Plan
+from bittern.gen.roll import rolled
 from bittern.gen.summary import summarize_plan
 from bittern.hw.patches import Axis, Patches
 from bittern.hw.thresholds import Thresholds
@@ -67,3 +68,20 @@ def test_none_is_busier_than_always(kind):
             products = np.count_nonzero(layer.weights) * y.vectors
             cycles = layer.turns * layer.cycles(fold, *xs)
             assert products <= layer.multipliers(fold) * cycles, fold
+
+
+def test_a_layer_in_a_loop_takes_the_cycles_of_all_turns():
+    rng = np.random.default_rng(0)
+    nodes, edge = [], INPUT
+    for k in range(3):
+        dense = Dense(rng.integers(-8, 8, (4, 4)), np.zeros(4, int))
+        values = np.sort(rng.integers(-9, 9, (4, 3)), axis=1)
+        nodes += [Node(f"sum_{k}", dense, (edge,)),
+                  Node(f"act_{k}", Requantize(Thresholds(values, 0)), (f"sum_{k}",))]
+        edge = f"act_{k}"
+    graph = rolled(Graph(Tensor((4,), 0, 3), tuple(nodes)))
+    folds = {node.name: Fold(1, 1) for node in graph.nodes} | {"sum_0": Fold(1, 1, "digits")}
+    plan = told(graph, **folds)
+    cycles = {layer["layer"]: layer["cycles"] for layer in plan["layers"]}
+    assert cycles == {"sum_0_entry": 12, "sum_0": 48, "act_0": 12, "act_0_exit": 12}
+    assert plan["predicted_cycles_per_inference"] >= 48
