@@ -176,6 +176,15 @@ class Graph:
         """How often a frame passes the loop, if there is one: a layer has that part of the time."""
         return max((node.layer.turns for node in self.nodes), default=1)
 
+    def passages(self) -> dict[str, int]:
+        """Return how often a frame passes each node: in a loop, more than once."""
+        names = [node.name for node in self.nodes]
+        found = dict.fromkeys(names, 1)
+        for k, node in enumerate(self.nodes):
+            if node.layer.entry:
+                found |= dict.fromkeys(names[names.index(node.layer.entry):k + 1], node.layer.turns)
+        return found
+
     def types(self) -> dict[str, Tensor]:
         """Return the type of every edge: this verifies the graph."""
         edges = {INPUT: self.input}

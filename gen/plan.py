@@ -11,7 +11,7 @@ from amaranth.lib import data
 
 from bittern.gen.cost import Cost, Estimate, Target
 from bittern.gen.ir import INPUT, Fold, Graph, Layer, Tensor
-from bittern.gen.layers.loop import LoopEntry, LoopExit
+from bittern.gen.layers.loop import LoopExit
 from bittern.gen.port import Port
 from bittern.gen.timing import Cell, Source, Split, Steps, Store, Switch, Timing, simulate
 from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
@@ -89,10 +89,6 @@ class Plan:
         """Return what a layer, or what stands on an edge, may use."""
         return replace(self.target,
                        block_luts=self.block_luts.get(layer, self.target.block_luts))
-
-    @cached_property
-    def _layers(self) -> dict[str, Layer]:
-        return {node.name: node.layer for node in self.graph.nodes}
 
     @cached_property
     def types(self) -> dict[str, Tensor]:
@@ -258,14 +254,14 @@ class Plan:
 
         Where there is a loop, a frame waits before it until the one before is in its last turn.
         """
-        cells, turns = self._endless, self.graph.turns
+        cells, turns, passages = self._endless, self.graph.turns, self.graph.passages()
         if turns == 1:
             return _slowest(cells)
-        first, last = (k for k, cell in enumerate(cells) if isinstance(
-            self._layers.get(cell.name), LoopEntry | LoopExit))
-        slowest = _slowest(cells[first:last + 1])
+        inside = [k for k, cell in enumerate(cells) if passages.get(cell.layer, 1) > 1]
+        first, end = inside[0], inside[-1] + 1
+        slowest = _slowest(cells[first:end])
         return (max(slowest, _slowest(cells[:first])) + (turns - 2) * slowest
-                + max(slowest, _slowest(cells[last:])))
+                + max(slowest, _slowest(cells[end:])))
 
 
 def _promise(layer: Layer, fold: Fold, xs: Sequence[Tensor]) -> Steps | Switch | None:

@@ -146,13 +146,13 @@ def summarize_plan(plan: Plan) -> dict[str, Any]:
         "latency": cell.promise.latency if isinstance(cell.promise, Steps) else None,
         **_counts(cell.cost.on(plan.target_of(cell.layer))),
     } for cell in plan.cells]
-    layers, turns = summarize_layers(plan), _turns(plan)
+    layers, passages = summarize_layers(plan), plan.graph.passages()
     for layer in layers:
         own = [cell for cell in cells if cell["layer"] == layer["layer"]]
         fold = plan.folds[layer["layer"]]
         layer |= {"pe": fold.pe, "simd": fold.simd,
-                  "cycles": turns[layer["layer"]] * max((cell["cycles"] or 0 for cell in own),
-                                                        default=0),
+                  "cycles": passages[layer["layer"]] * max((cell["cycles"] or 0 for cell in own),
+                                                           default=0),
                   **_sum(own)}
     return {
         "input": _port(plan.input), "output": _port(plan.output),
@@ -162,18 +162,6 @@ def summarize_plan(plan: Plan) -> dict[str, Any]:
         **{f"estimated_{kind}": count for kind, count in _counts(plan.cost).items()},
         **_busy_of(layers, plan.timing.interval),
     }
-
-
-def _turns(plan: Plan) -> dict[str, int]:
-    """Return how often a frame passes each layer."""
-    found, turns = {}, 1
-    for node in plan.graph.nodes:
-        if isinstance(node.layer, LoopEntry):
-            turns = node.layer.turns
-        found[node.name] = turns
-        if isinstance(node.layer, LoopExit):
-            turns = 1
-    return found
 
 
 def _port(port: Port) -> dict[str, Any]:

@@ -18,8 +18,25 @@ if TYPE_CHECKING:
 __all__ = ["LoopEntry", "LoopExit"]
 
 
+class _End(Layer):
+    """What passes all that comes."""
+
+    def golden(self, *xs: Ints) -> Ints:
+        return xs[0]
+
+    def folds(self, *xs: Tensor) -> list[Fold]:
+        return dividing_lanes(xs[0].channels)
+
+    def cycles(self, fold: Fold, *xs: Tensor) -> int:
+        return xs[0].size // fold.pe
+
+    @classmethod
+    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
+        return [] # a loop is more than one layer
+
+
 @dataclass(frozen=True)
-class LoopEntry(Layer):
+class LoopEntry(_End):
     """``y = x``, and then what comes back from the end of the loop, `turns - 1` times.
 
     Parameters
@@ -38,19 +55,10 @@ class LoopEntry(Layer):
         (x,) = xs
         return Tensor(x.shape, min(x.lo, self.lo), max(x.hi, self.hi))
 
-    def golden(self, *xs: Ints) -> Ints:
-        return xs[0]
-
-    def folds(self, *xs: Tensor) -> list[Fold]:
-        return dividing_lanes(xs[0].channels)
-
     def build(self, fold: Fold, *xs: Tensor) -> Concatenation:
         (x,) = xs
         return Concatenation([(x.lo, x.hi), (self.lo, self.hi)],
                              channels=[x.size, (self.turns - 1) * x.size], pe=fold.pe)
-
-    def cycles(self, fold: Fold, *xs: Tensor) -> int:
-        return xs[0].size // fold.pe
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
         first = self.cycles(fold, *xs)
@@ -63,13 +71,9 @@ class LoopEntry(Layer):
         at = ((self.turns - 1) * self.cycles(fold, *xs) - 1).bit_length()
         return Cost(bits + 3 * at // 2 + 4, bits + at + 3)
 
-    @classmethod
-    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
-        return [] # a loop is more than one layer
-
 
 @dataclass(frozen=True)
-class LoopExit(Layer):
+class LoopExit(_End):
     """End of the loop that begins at node `entry`: what leaves it after `turns` passages."""
 
     entry: str = ""
@@ -78,18 +82,9 @@ class LoopExit(Layer):
     def infer(self, *xs: Tensor) -> Tensor:
         return xs[0]
 
-    def golden(self, *xs: Ints) -> Ints:
-        return xs[0]
-
-    def folds(self, *xs: Tensor) -> list[Fold]:
-        return dividing_lanes(xs[0].channels)
-
     def build(self, fold: Fold, *xs: Tensor) -> Distribution:
         (x,) = xs
         return Distribution(x.element, self._counts(fold, x), pe=fold.pe)
-
-    def cycles(self, fold: Fold, *xs: Tensor) -> int:
-        return xs[0].size // fold.pe
 
     def timing(self, fold: Fold, *xs: Tensor) -> Switch:
         return Switch(self._counts(fold, xs[0]))
@@ -102,7 +97,3 @@ class LoopExit(Layer):
         """Return the transfers that go back, and the others."""
         frame = self.cycles(fold, x)
         return (self.turns - 1) * frame, frame
-
-    @classmethod
-    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
-        return [] # a loop is more than one layer

@@ -39,7 +39,7 @@ def joined(parts: Sequence[Graph], add_up: Callable[[Ints, Sequence[Range]], Gra
     `add_up` returns the graph of a matrix times inputs.
     """
     results = [sorted({node for node, _ in part.outputs if node != ZERO}) for part in parts]
-    weights = [[sum(1 << shift for n, shift in [output] if n == node) for output in part.outputs]
+    weights = [[(n == node) << shift for n, shift in part.outputs]
                for part, nodes in zip(parts, results, strict=True) for node in nodes]
     sums = add_up(np.array(weights, np.int64).reshape(-1, len(parts[0].outputs)).T,
                   [part.ranges[node] for part, nodes in zip(parts, results, strict=True)
