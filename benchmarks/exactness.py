@@ -158,7 +158,8 @@ def post_synthesis() -> dict[str, Any]:
     say("simulating its netlist")
     with tempfile.TemporaryDirectory() as folder:
         found = gates.run(verilog, target.family.name.lower(),
-                          Vectors(plan.input, plan.output, x, net.graph.golden(x)), Path(folder),
+                          Vectors(plan.input, plan.output, x, net.graph.golden(x),
+                                  load=plan.load), Path(folder),
                           seed=1)
     timing = plan.timing
     return {"exact": found.exact, "frames": len(x), "seed": found.seed, "device": target.device,

@@ -30,6 +30,8 @@ class Resources:
     """Bits of a block."""
     bram_width: int
     """The widest word that a block reads in a cycle."""
+    spram: int = 0
+    """Blocks of SPRAM."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Flash:
     """Vendor and product of the programmer on the board."""
     lasts: bool
     """Whether the design is still there after power was off."""
+    image_at: int = 0
+    """The byte of the flash from which on there is what the design loads."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class Board(Device):
         has = self.resources
         whole = Target(self.title, has.lut4, has.bram, has.dsp, has.ff, has.bram_bits,
                        has.bram_width, self.clock_mhz if clock_mhz is None else clock_mhz,
+                       spram=has.spram,
                        overhead=GOWIN if self.family is Family.GOWIN else 1,
                        ff_in_lut=self.family is not Family.ECP5,
                        dsp_width=16 if self.family is Family.ICE40 else 18,

@@ -30,7 +30,7 @@ Memory: TypeAlias = tuple[int, int]
 """Words and bits of a word."""
 
 SYNTH = {
-    Family.ICE40: "synth_ice40 -dsp -no-rw-check",
+    Family.ICE40: "synth_ice40 -dsp -spram -no-rw-check",
     # wide LUTs double adder trees (YosysHQ/yosys#4798)
     Family.ECP5: "synth_ecp5 -nowidelut -no-rw-check",
     Family.GOWIN: "synth_gowin -nowidelut -noiopads -no-rw-check",

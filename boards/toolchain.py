@@ -15,7 +15,7 @@ from bittern.boards.synthesis import synthesis
 from bittern.boards.top import Top
 from bittern.boards.usage import check_fits, synthesized
 from bittern.gen.progress import silent
-from bittern.gen.rtlil import safe_names
+from bittern.gen.rtlil import for_yosys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -52,6 +52,7 @@ class BuildReport:
     ff: int
     dsp: int
     bram: int
+    spram: int
     fmax_mhz: float
     """How fast the design may be clocked."""
     clock_mhz: float
@@ -71,8 +72,8 @@ class BuildReport:
 
 def build(design: Callable[[float], wiring.Component], board: Board, folder: Path, *,
           layers: Mapping[str, Memory | None] = MappingProxyType({}),
-          clock_mhz: float | None = None, seed: int = 1, progress: Progress = silent
-          ) -> BuildReport:
+          clock_mhz: float | None = None, seed: int = 1, image: bytes = b"",
+          progress: Progress = silent) -> BuildReport:
     """Write the bitstream of a design to `folder`, and the reports of the tools below it.
 
     Parameters
@@ -86,6 +87,8 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
         synthesis: no logic merges across its border.
     clock_mhz
         The wanted clock, or None for the one of the board.
+    image
+        What the design loads from flash at start, if it has a stream ``load``.
     progress
         Is told of each step.
 
@@ -102,7 +105,8 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
     aim = float(clock.frequency)
     for attempt in range(1, ROUNDS + 1):
         progress("elaborating", 0)
-        modules = _elaborate(Top(design(float(clock.frequency)), board, clock), board, work, layers)
+        modules = _elaborate(Top(design(float(clock.frequency)), board, clock,
+                                 loads=len(image)), board, work, layers)
         cells = synthesis(board.family, work, "top", keep=list(modules.values()),
                           shallow={modules[name]: memory for name, memory in layers.items()
                                    if memory}, progress=progress)
@@ -129,7 +133,7 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
                          "ask for a lower clock")
     progress("packing", 0)
     packed = pack(board, work)
-    packed.replace(folder / packed.name)
+    (folder / packed.name).write_bytes(_with_image(packed.read_bytes(), image, board))
     for file in work.iterdir():
         if file.name not in KEPT:
             file.unlink()
@@ -137,6 +141,17 @@ def build(design: Callable[[float], wiring.Component], board: Board, folder: Pat
                        fmax_mhz=routed.fmax_mhz, clock_mhz=float(clock.frequency),
                        wanted_mhz=float(wanted), per_module=routed.layers,
                        tools=tools(board.family), seed=seed, routing=routed.routing)
+
+
+def _with_image(stream: bytes, image: bytes, board: Board) -> bytes:
+    """Return what goes into flash: a bitstream, and where the design looks for it an `image`."""
+    if not image:
+        return stream
+    at = board.flash.image_at
+    if len(stream) > at:
+        raise ValueError(f"the bitstream takes {len(stream):,} bytes of flash; the first "
+                         f"{at:,} are for it on the {board.title}")
+    return stream.ljust(at, b"\xff") + image
 
 
 def tools(family: Family) -> dict[str, str]:
@@ -151,7 +166,7 @@ def _elaborate(top: Top, board: Board, work: Path, layers: Iterable[str]) -> dic
     plan = board.platform().build(top, name="top", do_build=False, emit_src=False)
     for name, content in plan.files.items():
         if name.endswith((".il", ".pcf", ".lpf", ".cst")):
-            (work / name).write_text(safe_names(FREQUENCY.sub("", content)))
+            (work / name).write_text(for_yosys(FREQUENCY.sub("", content)))
     modules = re.findall(r"^module \\(\S+)", plan.files["top.il"], re.MULTILINE)
     found: dict[str, str] = {}
     for layer in layers:

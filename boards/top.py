@@ -9,9 +9,11 @@ from amaranth import ClockDomain, ClockSignal, Const, Instance, Module, ResetSig
 from amaranth.hdl import Elaboratable
 from amaranth.lib import io
 from amaranth.lib.cdc import FFSynchronizer  # type: ignore[import-untyped]
+from amaranth.lib.wiring import connect
 
 from bittern.boards.board import Family
 from bittern.boards.pll import Ecp5Clock, GowinClock, Ice40Clock
+from bittern.hw.flash_reader import FlashReader
 
 if TYPE_CHECKING:
     from amaranth.lib import wiring
@@ -24,6 +26,8 @@ __all__ = ["DESIGN", "Top"]
 DESIGN = "design"
 """Name of the design among the submodules of the top."""
 
+WAKE_US = 50
+"""What a flash takes to wake up: 3 us (W25Q128JV), 30 us others."""
 # Block RAM of the iCE40 reads zeros for 3 us after configuration; five times that, as Amaranth does
 POWER_ON_US = 15
 
@@ -32,10 +36,13 @@ class Top(Elaboratable):
     """`design` between the UART pins of `board`, its domain ``sync`` running on `clock`.
 
     `design` has the ports ``rx: In(1)`` and ``tx: Out(1)``; reset lasts until the clock is stable.
+    If it has a stream ``load``, that gives it so many bytes (`loads`) of the board's flash.
     """
 
-    def __init__(self, design: wiring.Component, board: Board, clock: Clock) -> None:
+    def __init__(self, design: wiring.Component, board: Board, clock: Clock, *,
+                 loads: int = 0) -> None:
         self.design: Any = design
+        self.loads = loads
         self.board = board
         self.clock = clock
 
@@ -62,7 +69,22 @@ class Top(Elaboratable):
         m.submodules.tx_pin = tx = io.Buffer(io.Direction.Output, uart.tx)
         m.submodules[DESIGN] = self.design
         m.d.comb += [self.design.rx.eq(rx.i), tx.o.eq(self.design.tx)]
+        if self.loads:
+            self._load(m, platform)
         return m
+
+    def _load(self, m: Module, platform: Any) -> None:
+        pins: Any = platform.request("spi_flash_1x", dir="-")
+        m.submodules.flash = flash = FlashReader(
+            self.board.flash.image_at, self.loads, wake=ceil(WAKE_US * self.clock.frequency))
+        connect(m, flash.o, self.design.load)
+        for name in ("cs", "clk", "copi", "wp", "hold"): # the last two stay inactive
+            m.submodules[f"flash_{name}"] = pin = io.Buffer(io.Direction.Output,
+                                                            getattr(pins, name))
+            if name in flash.signature.members:
+                m.d.comb += pin.o.eq(getattr(flash, name))
+        m.submodules.flash_cipo = cipo = io.Buffer(io.Direction.Input, pins.cipo)
+        m.d.comb += flash.cipo.eq(cipo.i)
 
     def _timed_reset(self, m: Module, clk: Signal, locked: Signal) -> None:
         """Make the domain of `clk`, which a net resets until it has been `locked` for a while."""

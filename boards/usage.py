@@ -37,15 +37,18 @@ BRAM = {
         ("SP", "SPX9", "DPB", "DPX9B", "SDPB", "SDPX9B", "pROM", "pROMX9", "DP", "SDP", "ROM"), 1),
 }
 
+SPRAM = {"SB_SPRAM256KA": 1, "ICESTORM_SPRAM": 1}
+
 
 @dataclass(frozen=True)
 class Usage:
-    """Sites used: LUT4s, flip-flops, DSPs and blocks of memory."""
+    """Sites used: LUT4s, flip-flops, DSPs, blocks of memory and of SPRAM."""
 
     lut4: int
     ff: int
     dsp: int
     bram: int
+    spram: int = 0
 
 
 def synthesized(family: Family, cells: Mapping[str, int]) -> Usage:
@@ -55,12 +58,12 @@ def synthesized(family: Family, cells: Mapping[str, int]) -> Usage:
 
     return Usage(lut4=count(LUT4[family]),
                  ff=sum(n for cell, n in cells.items() if cell.startswith(FF[family])),
-                 dsp=count(DSP[family]), bram=count(BRAM[family]))
+                 dsp=count(DSP[family]), bram=count(BRAM[family]), spram=count(SPRAM))
 
 
 def placed(family: Family, cells: Iterable[Mapping[str, Any]]) -> Usage:
     """Count the cells of a placed netlist, as nextpnr writes them."""
-    lut4 = ff = dsp = bram = 0
+    lut4 = ff = dsp = bram = spram = 0
     for cell in cells:
         kind = cell["type"]
         lut4 += LUT4[family].get(kind, 0)
@@ -69,14 +72,16 @@ def placed(family: Family, cells: Iterable[Mapping[str, Any]]) -> Usage:
                else kind.startswith(FF[family]))
         dsp += DSP[family].get(kind, 0)
         bram += BRAM[family].get(kind, 0)
-    return Usage(lut4, ff, dsp, bram)
+        spram += SPRAM.get(kind, 0)
+    return Usage(lut4, ff, dsp, bram, spram)
 
 
 def check_fits(usage: Usage, board: Device) -> None:
     """Raise :exc:`ValueError` if the device of `board` has less than `usage`."""
     has = board.resources
     rows = (("LUTs", usage.lut4, has.lut4), ("flip-flops", usage.ff, has.ff),
-            ("DSPs", usage.dsp, has.dsp), ("blocks of memory", usage.bram, has.bram))
+            ("DSPs", usage.dsp, has.dsp), ("blocks of memory", usage.bram, has.bram),
+            ("blocks of SPRAM", usage.spram, has.spram))
     if short := [row for row in rows if row[1] > row[2]]:
         needs = ", ".join(f"{need:,} {what}" for what, need, _ in short)
         there = ", ".join(f"{limit:,} {what}" for what, _, limit in short)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Cost", "Estimate", "Target", "rom_lut"]
+__all__ = ["KINDS", "LOADER", "SPRAM", "Cost", "Estimate", "Target", "rom_lut"]
+
+KINDS = {"lut4": "LUT4s", "ff": "flip-flops", "dsp": "DSPs", "bram": "memories",
+         "spram": "SPRAMs"}
+"""What there is of a device, by its names in results."""
+SPRAM = (16384, 16)
+"""Words and bits of a block of SPRAM (Lattice FPGA-TN-02022)."""
+LOADER = 40
+"""LUTs that fill one at start, as synthesized."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class Target:
     bram_bits, bram_width : int
         Bits of a block, and of the widest word it reads in a cycle.
     clock_mhz : float
+    spram : int
+        Large memories of one port there are, which are empty at start.
     ff_in_lut : bool
         Whether a flip-flop without a LUT before it takes the site of a LUT.
     absorbs : bool
@@ -48,6 +58,7 @@ class Target:
     bram_bits: int
     bram_width: int
     clock_mhz: float
+    spram: int = 0
     ff_in_lut: bool = False
     dsp_width: int = 18
     absorbs: bool = False
@@ -75,7 +86,7 @@ class Cost:
     """4-input LUTs (carry cells included), flip-flops, block memories (depth, width), multipliers.
 
     Of the flip-flops, `bare` ones have no LUT before them. The multipliers take factors of up to
-    `port` bits, if that is known.
+    `port` bits, if that is known. Blocks of SPRAM are apart from other memories.
     """
 
     lut4: int = 0
@@ -84,10 +95,12 @@ class Cost:
     bare: int = 0
     dsp: int = 0
     port: int = 0
+    spram: int = 0
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.lut4 + other.lut4, self.ff + other.ff, self.memories + other.memories,
-                    self.bare + other.bare, self.dsp + other.dsp, max(self.port, other.port))
+                    self.bare + other.bare, self.dsp + other.dsp, max(self.port, other.port),
+                    self.spram + other.spram)
 
     def on(self, target: Target) -> Estimate:
         """Return what this takes of `target`."""
@@ -95,7 +108,7 @@ class Cost:
         blocks = sum(target.blocks(*m) for m in self.memories if not target.is_shallow(*m))
         luts += self.lut4 + (self.bare if target.ff_in_lut else 0)
         dsp = -(-self.dsp // 2) if target.halves and 0 < self.port <= 8 else self.dsp
-        return Estimate(round(luts * target.overhead), self.ff, dsp, blocks, self.port)
+        return Estimate(round(luts * target.overhead), self.ff, dsp, blocks, self.port, self.spram)
 
     def shallow(self, target: Target) -> Iterator[tuple[int, int]]:
         """Yield the memories that are made of LUTs on `target`."""
@@ -111,12 +124,13 @@ class Estimate(NamedTuple):
     bram: int
     port: int
     """Bits of the factors that the multipliers take."""
+    spram: int = 0
 
     @classmethod
     def sum_of(cls, parts: Iterable[Estimate]) -> Estimate:
         """Return the estimate of all `parts` together."""
-        lut4, ff, dsp, bram, port = zip(*parts, strict=True)
-        return cls(sum(lut4), sum(ff), sum(dsp), sum(bram), max(port))
+        lut4, ff, dsp, bram, port, spram = zip(*parts, strict=True)
+        return cls(sum(lut4), sum(ff), sum(dsp), sum(bram), max(port), sum(spram))
 
 
 def rom_lut(depth: int, width: int) -> int:

@@ -74,12 +74,14 @@ class Tensor:
 class Fold:
     """How a layer is laid over time: outputs (`pe`) and inputs (`simd`) per cycle.
 
-    A layer with weights also has the name of the `format` in which it stores them.
+    A layer with weights also has the name of the `format` in which it stores them. If `spram`, its
+    largest memory is in SPRAM (:meth:`Layer.stores`).
     """
 
     pe: int = 1
     simd: int = 1
     format: str = ""
+    spram: bool = False
 
 
 class Layer(ABC):
@@ -94,6 +96,10 @@ class Layer(ABC):
     """Sets of parameters: frame k is computed by ``of_turn(k % turns)``."""
     entry: str = ""
     """The node where a loop begins that this one ends."""
+
+    def stores(self, fold: Fold, *xs: Tensor) -> tuple[int, int] | None: # noqa: ARG002
+        """Return words and bits of the memory that SPRAM can be instead, if there is one."""
+        return None
 
     def of_turn(self, turn: int) -> Layer: # noqa: ARG002
         """Return the layer with one of its sets of parameters."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from math import gcd
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from amaranth.lib import data
 
 from bittern.gen.cost import Cost, Estimate, Target
 from bittern.gen.ir import INPUT, Fold, Graph, Layer, Tensor
 from bittern.gen.layers.loop import LoopExit
+from bittern.gen.layers.weighted import Weighted
 from bittern.gen.port import Port
 from bittern.gen.timing import Cell, Source, Split, Steps, Store, Switch, Timing, simulate
 from bittern.hw.stream import Fork, Narrow, Queue, Widen, transfers
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from amaranth.lib import wiring
 
+    from bittern.hw.folded_sums import FoldedSums
 
 __all__ = ["FULL", "MOST", "Placed", "Plan", "route"]
 
@@ -205,10 +207,16 @@ class Plan:
             at[node.name] = source.cell
             if isinstance(node.layer, LoopExit):
                 entry, (y,) = node.layer.entry, xs
-                name = f"{entry}_back"
+                name, lanes, back = f"{entry}_back", fold.pe, source
+                if fold.spram: # which is written in every second cycle at the most
+                    lanes *= 2
+                    for cell in route(f"{name}_pair", node.name, y, fold.pe, lanes):
+                        back = add(cell, back)
                 # A queue for a whole frame is never full: nothing waits for what waits for it.
-                back = add(_queue(name, node.name, y, fold.pe, max(y.size // fold.pe, 2)), source)
-                for cell in route(name, node.name, y, fold.pe, self.folds[entry].pe):
+                back = add(_queue(name, node.name, y, lanes, max(y.size // lanes, 2),
+                                  spram=fold.spram), back)
+                for cell in (*route(f"{name}_each", node.name, y, lanes, fold.pe),
+                             *route(name, node.name, y, fold.pe, self.folds[entry].pe)):
                     back = add(cell, back)
                 first = cells[at[entry]]
                 cells[at[entry]] = replace(first, sources=(*first.sources, back))
@@ -222,6 +230,19 @@ class Plan:
                                     depth), source)
             publish(node.name, source)
         return cells
+
+    @cached_property
+    def images(self) -> dict[str, bytes]:
+        """What fills memories at start, by the cells it is for and in the order it comes."""
+        loaded = {node.name for node in self.graph.nodes
+                  if isinstance(node.layer, Weighted) and self.folds[node.name].spram}
+        return {cell.name: cast("FoldedSums", cell.make()).image
+                for cell in self.cells if cell.name in loaded}
+
+    @property
+    def load(self) -> bytes:
+        """All of `images`."""
+        return b"".join(self.images.values())
 
     @cached_property
     def estimate(self) -> Estimate:
@@ -246,6 +267,7 @@ class Plan:
         needs, target = self.estimate, self.target
         return (needs.lut4 <= share * target.lut4 and needs.ff <= share * target.ff
                 and needs.bram <= target.bram and needs.dsp <= target.dsp
+                and needs.spram <= target.spram
                 and needs.port <= target.dsp_width)
 
     @cached_property
@@ -302,14 +324,16 @@ def route(name: str, layer: str, tensor: Tensor, wide: int, needed: int) -> Iter
                      Cost(10 + (2 * parts if taken % parts else 0), held, bare=held))
 
 
-def _queue(name: str, layer: str, tensor: Tensor, count: int, depth: int) -> Placed:
+def _queue(name: str, layer: str, tensor: Tensor, count: int, depth: int, *,
+           spram: bool = False) -> Placed:
     """Return a queue for transfers of `count` elements; depth 0 is without an end."""
     bits = count * tensor.element.width
     words = depth or transfers(tensor.vectors * transfers(tensor.channels, count), WAITS)
-    cost = Cost(bits + 4, 2 * bits + 2, bare=bits) if depth == 2 else Cost(30, 30, ((words, bits),))
+    cost = (Cost(bits + 4, 2 * bits + 2, bare=bits) if depth == 2 else
+            Cost(60, 40, spram=1) if spram else Cost(30, 30, ((words, bits),)))
     return Placed(f"{name}_queue", layer,
-                  partial(Queue, data.ArrayLayout(tensor.element, count), depth), Store(depth), 0,
-                  (), cost, cuts=True)
+                  partial(Queue, data.ArrayLayout(tensor.element, count), depth, one_port=spram),
+                  Store(depth), 0, (), cost, cuts=True)
 
 
 def _fork(edge: str, tensor: Tensor, count: int, readers: int) -> Placed:

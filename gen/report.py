@@ -10,6 +10,8 @@ import matplotlib as mpl
 from jinja2 import Environment, StrictUndefined, Template
 from matplotlib.figure import Figure
 
+from bittern.gen.cost import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["report"]
 
-KINDS = {"lut4": "LUTs", "ff": "flip-flops", "dsp": "DSPs", "bram": "memories"}
 INK, FAINT, FIRST, SECOND = "#010101", "#020202", "#030303", "#040404"
 STYLE: Any = {
     "svg.hashsalt": "bittern", # else names in the file are random
@@ -34,12 +35,13 @@ COLOURS = {INK: "var(--ink)", FAINT: "var(--line)", FIRST: "var(--faint)",
 def report(manifest: Mapping[str, Any]) -> str:
     """Return the page for the manifest of a build; it needs no other file."""
     plan, result = manifest["plan"], manifest["result"]
-    layers = [{**layer, **result["layers"].get(layer["layer"], dict.fromkeys(KINDS, 0))}
+    kinds = {kind: name for kind, name in KINDS.items() if result[f"available_{kind}"]}
+    layers = [{**layer, **result["layers"].get(layer["layer"], dict.fromkeys(kinds, 0))}
               for layer in plan["layers"]]
-    used = {kind: sum(layer[kind] for layer in layers) for kind in KINDS}
+    used = {kind: sum(layer[kind] for layer in layers) for kind in kinds}
     return _template().render(
-        manifest=manifest, plan=plan, result=result, layers=layers, kinds=KINDS, used=used,
-        shell={kind: result[kind] - used[kind] for kind in KINDS},
+        manifest=manifest, plan=plan, result=result, layers=layers, kinds=kinds, used=used,
+        shell={kind: result[kind] - used[kind] for kind in kinds},
         luts=_luts(layers), cycles=_cycles(layers, plan["predicted_cycles_per_inference"]))
 
 

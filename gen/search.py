@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from bittern.gen.cost import rom_lut
+from bittern.gen.cost import SPRAM, rom_lut
 from bittern.gen.ir import INPUT
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.plan import FULL, MOST, Plan, route
@@ -93,8 +93,10 @@ class _Way:
 class _Search:
     """What does not depend on prices: the folds of each layer that are fast enough."""
 
-    def __init__(self, graph: Graph, cycles: int, target: Target) -> None:
+    def __init__(self, graph: Graph, cycles: int, target: Target,
+                 spram: Collection[str] = ()) -> None:
         self.graph, self.cycles, self.target = graph, cycles // graph.turns, target
+        self.spram = spram
         self.types = graph.types()
         self.routes: dict[tuple[str, int, int], Needs] = {}
 
@@ -105,7 +107,10 @@ class _Search:
                 for node in self.graph.nodes}
 
     def _options(self, node: Node, xs: list[Tensor]) -> list[tuple[Fold, Needs]]:
-        cycles = {f: node.layer.cycles(f, *xs) for f in node.layer.folds(*xs)}
+        folds = node.layer.folds(*xs)
+        if node.name in self.spram:
+            folds = [replace(f, spram=True) for f in folds if _suits(node.layer.stores(f, *xs))]
+        cycles = {f: node.layer.cycles(f, *xs) for f in folds}
         within = _within(cycles.values(), self.cycles)
         # what is far faster than needed is larger too, and would only take time to estimate
         return [(f, Needs.of([node.layer.cost(f, *xs)], self.target))
@@ -164,13 +169,42 @@ class _Search:
                     {name: own.of_block(self.target) for name, own in (special or {}).items()})
 
 
+def _suits(memory: tuple[int, int] | None) -> bool:
+    """Return whether a block of SPRAM can be instead of a memory."""
+    return memory is not None and 1 < memory[0] <= SPRAM[0] and memory[1] <= SPRAM[1]
+
+
 def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     """Return the plan with the least hardware that takes a frame every `cycles` cycles.
+
+    Where there are too few blocks of memory, SPRAM takes the place of the largest memories.
+    """
+    spram: list[str] = []
+    plan = _fold_to(graph, cycles, target)
+    while not _suffices(plan, "block") and len(spram) < target.spram:
+        stored = {node.name: target.blocks(*least) for node in graph.nodes if node.name not in spram
+                  and (least := _least_stored(node, [plan.types[i] for i in node.inputs]))}
+        if not stored:
+            break
+        spram.append(max(stored, key=lambda name: stored[name]))
+        plan = _fold_to(graph, cycles, target, spram)
+    return plan
+
+
+def _least_stored(node: Node, xs: list[Tensor]) -> tuple[int, int] | None:
+    """Return the smallest of the memories of a layer that SPRAM can be instead."""
+    return min((memory for fold in node.layer.folds(*xs)
+                if (memory := node.layer.stores(fold, *xs)) and _suits(memory)),
+               key=lambda memory: memory[0] * memory[1], default=None)
+
+
+def _fold_to(graph: Graph, cycles: int, target: Target, spram: Collection[str] = ()) -> Plan:
+    """Return the plan of :func:`fold_to` where some layers are in SPRAM.
 
     What the device has too little of becomes dearer, until it suffices or the rest does not either;
     then as many layers as possible have it at its usual price again.
     """
-    usual, search = Prices(), _Search(graph, cycles, target)
+    usual, search = Prices(), _Search(graph, cycles, target, spram)
     prices, first = usual, search.plan(usual)
     plan = first
     if plan.fits:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bittern.gen.cost import KINDS
 from bittern.gen.layers import LoopEntry, LoopExit, Requantize
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.search import choices
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from bittern.hw.requant import Requant
 
 __all__ = ["busy", "header", "summarize_layers", "summarize_network", "summarize_plan", "tensor"]
-
-KINDS = ("lut4", "ff", "dsp", "bram")
-"""What an estimate counts, as results name it."""
 
 
 def tensor(tensor: Tensor) -> dict[str, Any]:
@@ -159,6 +157,7 @@ def summarize_plan(plan: Plan) -> dict[str, Any]:
         "layers": layers, "cells": cells,
         "predicted_cycles_per_inference": plan.timing.interval,
         "predicted_latency_cycles": plan.timing.latency,
+        "load_bytes": len(plan.load),
         **{f"estimated_{kind}": count for kind, count in _counts(plan.cost).items()},
         **_busy_of(layers, plan.timing.interval),
     }
@@ -178,6 +177,9 @@ def header(top: str, plan: dict[str, Any]) -> str:
         lines.append(f"stream {side}: frames of {port['vectors'] * port['features']} integers in "
                      f"{port['transfers']} transfers of {port['lanes']}, {port['width']} bits "
                      f"{sign} each, the first in the lowest bits")
+    if plan["load_bytes"]:
+        lines.append(f"stream load: after reset {plan['load_bytes']:,} bytes of weights, those of "
+                     "load.bin; i waits for them")
     rows = [("layer", "kind", "shape", "range", "pe", "simd", "cycles", "how")]
     rows += [(x["layer"], x["kind"], "x".join(map(str, x["shape"])), f"{x['lo']}..{x['hi']}",
               str(x["pe"]), str(x["simd"]), str(x["cycles"]), x["how"]) for x in plan["layers"]]

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Convolution of each channel by itself."""
 
 from __future__ import annotations
@@ -6,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from amaranth import Cat, Module, Shape, Signal, Value
-from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.lib.wiring import connect, flipped
 
 from bittern.hw.credit import store_of
 from bittern.hw.folded_sums import FoldedSums, products_of, tree_of
@@ -17,8 +18,6 @@ from bittern.hw.turns import ONCE
 from bittern.hw.window import READ, WindowReader
 
 if TYPE_CHECKING:
-    from amaranth.lib import stream
-
     from bittern.hw.formats.format import Format, Term
     from bittern.hw.patches import Patches
     from bittern.hw.turns import Turns
@@ -54,22 +53,22 @@ class DepthwiseUnit(FoldedSums):
         They divide the outputs.
     simd : int
         Channels of a transfer; they divide the channels.
-    block, absorbs, turns
+    block, absorbs, turns, loads
         As of :class:`FoldedSums`.
 
     Members
     -------
     i : ``In(lanes(x, simd))``
     o : ``Out(lanes(shape_of(lo, hi), simd * m))``
+    load, loaded
+        As of :class:`~bittern.hw.loaded_memory.LoadedMemory`, if the unit loads.
     """
 
     fmt: Format
-    i: stream.Interface
-    o: stream.Interface
 
     def __init__(self, patches: Patches, weights: Ints, bias: Ints, fmt: Format, *, x: Shape,
                  lo: int, hi: int, channels: int, simd: int, block: bool = True,
-                 absorbs: bool = False, turns: Turns = ONCE) -> None:
+                 absorbs: bool = False, turns: Turns = ONCE, loads: bool = False) -> None:
         outputs, taps = len(weights) // turns.count, weights.shape[1]
         self.reader = WindowReader(patches, x, channels=channels, lanes=simd, by_channel=True)
         self.fmt, self.x, self.block, self.absorbs = fmt, self.reader.seen, block, absorbs
@@ -78,12 +77,12 @@ class DepthwiseUnit(FoldedSums):
         if self.x.signed:
             constant -= weights.sum(axis=1) << (self.x.width - 1)
         groups = turns.count * (channels // simd)
-        self.turns = turns
+        self.turns, self.loads = turns, loads
         self.simd, self.each = simd, outputs // channels
         self.codes = codes.reshape(groups, -1, taps).swapaxes(1, 2)
         self.bias = np.asarray(constant).reshape(groups, -1)
         self.acc = shape_of(lo, hi)
-        super().__init__({"i": In(lanes(x, simd)), "o": Out(lanes(self.acc, simd * self.each))})
+        super().__init__(self._ports(lanes(x, simd), lanes(self.acc, simd * self.each)))
 
     @property
     def delay(self) -> int:

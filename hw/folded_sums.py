@@ -8,16 +8,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
-from amaranth.lib import memory, wiring
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out
 
 from bittern.hw.adder_tree import Gate, Sum, add_tree
 from bittern.hw.credit import credit
+from bittern.hw.loaded_memory import LoadedMemory, image_of
 from bittern.hw.pipeline import Stages, draft
 from bittern.hw.stream import Queue
 from bittern.hw.turns import ONCE, Turns
 
 if TYPE_CHECKING:
-    from amaranth.lib import stream
+    from amaranth.lib.wiring import Member
 
     from bittern.hw.formats.tile import Term, TileFormat
     from bittern.hw.ints import Ints
@@ -89,7 +91,10 @@ class FoldedSums(wiring.Component):
     A derived class sets the attributes before its ports.
     """
 
+    i: stream.Interface
     o: stream.Interface
+    load: stream.Interface
+    loaded: Signal
 
     fmt: TileFormat
     x: Shape
@@ -106,6 +111,26 @@ class FoldedSums(wiring.Component):
     """Whether the adders of the device take in functions of two operands before them."""
     turns: Turns = ONCE
     """Of the weights and biases."""
+    loads: bool = False
+    """Whether the weights come at start, through ``load`` (:class:`LoadedMemory`), into SPRAM."""
+
+    def _ports(self, i: stream.Signature, o: stream.Signature) -> dict[str, Member]:
+        """Return the members of the unit."""
+        loads = {"load": In(stream.Signature(8)), "loaded": Out(1)} if self.loads else {}
+        return {"i": In(i), "o": Out(o), **loads}
+
+    @property
+    def _words(self) -> tuple[list[int], int]:
+        """The weights of each step, and their bits."""
+        steps = self.codes.reshape(self.turns.count * self.in_folds * self.out_folds, -1)
+        width = self.fmt.width
+        return ([sum(int(c) << (j * width) for j, c in enumerate(row)) for row in steps],
+                steps.shape[1] * width)
+
+    @property
+    def image(self) -> bytes:
+        """The bytes that ``load`` takes."""
+        return image_of(*self._words)
 
     @property
     def out_folds(self) -> int:
@@ -164,34 +189,42 @@ class FoldedSums(wiring.Component):
         clock to the output of a block it takes long, and now nothing else does in that cycle. Where
         words are of many blocks, some are far away: another register, and another step ahead.
         """
-        width, steps = self.fmt.width, self.in_folds * self.out_folds
-        frame = self.codes.reshape(self.turns.count * steps, -1)
-        words = [sum(int(c) << (j * width) for j, c in enumerate(row)) for row in frame]
-        word: Value = Const(words[0], frame.shape[1] * width)
+        (words, width), steps = self._words, self.in_folds * self.out_folds
+        word: Value = Const(words[0], width)
         primed: Value = Const(1)
         if len(words) > 1:
-            ahead = 1 + is_far(len(word))
-            if self.block:
+            ahead, ready, blocks = 1 + is_far(width), Value.cast(1), self.block or self.loads
+            en = Signal(name="step")
+            if self.loads:
+                m.submodules.weights = loaded = LoadedMemory(len(words), width)
+                wiring.connect(m, wiring.flipped(self.load), loaded.load)
+                ready = loaded.loaded
+                m.d.comb += [self.loaded.eq(ready), loaded.read.eq(en)]
+                address, word = loaded.address, loaded.word
+            else:
+                m.submodules.weights = weights = memory.Memory( # type: ignore[var-annotated]
+                    shape=unsigned(width), depth=len(words), init=words,
+                    attrs={"rom_style": "block" if self.block else "logic"})
+                port = weights.read_port()
+                m.d.comb += port.en.eq(en)
+                address, word = port.addr, port.data
+            if blocks:
                 read = Signal(ahead, name="primed") # that many steps are read
-                m.d.sync += read.eq(Cat(1, read))
+                with m.If(ready):
+                    m.d.sync += read.eq(Cat(1, read))
                 primed = read[-1]
-            m.submodules.weights = weights = memory.Memory( # type: ignore[var-annotated]
-                shape=unsigned(len(word)), depth=len(words), init=words,
-                attrs={"rom_style": "block" if self.block else "logic"})
-            port = weights.read_port()
-            m.d.comb += [port.addr.eq(self.turns.address(m, port.en, steps, "next_k")),
-                         port.en.eq(take | ~primed)]
-            word = port.data
-            if self.block:
+            m.d.comb += [en.eq(take | ready & ~primed),
+                         address.eq(self.turns.address(m, en, steps, "next_k"))]
+            if blocks:
                 if ahead > 1:
-                    near = Signal.like(port.data, name="near", reset_less=True)
-                    with m.If(port.en):
+                    near = Signal(width, name="near", reset_less=True)
+                    with m.If(en):
                         m.d.sync += near.eq(word)
                     word = near
-                codes = Signal.like(port.data, name="codes", reset_less=True)
+                codes = Signal(width, name="codes", reset_less=True)
                 m.d.sync += codes.eq(word)
                 word = codes
-        return [word[j * width:(j + 1) * width] for j in range(frame.shape[1])], primed
+        return [word[j:j + self.fmt.width] for j in range(0, width, self.fmt.width)], primed
 
     def _accumulate(self, m: Module, valid: Value, sums: list[Sum], results: Queue) -> None:
         """Add the sums of a row's steps to its bias. Rows come in order: a counter knows which."""

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import memory
-from amaranth.lib.wiring import In, Out
 
 from bittern.hw.credit import store_of
 from bittern.hw.folded_sums import FoldedSums, products_of, tree_of
@@ -17,8 +16,6 @@ from bittern.hw.stream import Queue, lanes, transfers
 from bittern.hw.turns import ONCE, Turns
 
 if TYPE_CHECKING:
-    from amaranth.lib import stream
-
     from bittern.hw.formats.tile import Term, TileFormat
 
 __all__ = ["MatrixVectorUnit", "delay_of"]
@@ -65,25 +62,26 @@ class MatrixVectorUnit(FoldedSums):
         Whether the adders of the device take in functions of two operands before them.
     turns : Turns
         Of `weights` and `bias`.
+    loads : bool
+        As of :class:`FoldedSums`.
 
     Members
     -------
     i : ``In(lanes(x, simd))``
     o : ``Out(lanes(shape_of(lo, hi), pe))``
+    load, loaded
+        As of :class:`~bittern.hw.loaded_memory.LoadedMemory`, if the unit loads.
     """
-
-    i: stream.Interface
-    o: stream.Interface
 
     def __init__(self, weights: Ints, bias: Ints, fmt: TileFormat, *, x: Shape, lo: int, hi: int,
                  pe: int, simd: int, block: bool = True, absorbs: bool = False,
-                 turns: Turns = ONCE) -> None:
+                 turns: Turns = ONCE, loads: bool = False) -> None:
         outputs, inputs = len(weights) // turns.count, weights.shape[1]
         if not (1 <= pe <= outputs and 1 <= simd <= inputs):
             raise ValueError(f"pe must be in 1..{outputs} and simd in 1..{inputs}, "
                              f"not {pe} and {simd}")
         self.fmt, self.x, self.simd, self.block, self.absorbs = fmt, x, simd, block, absorbs
-        self.inputs, self.turns = inputs, turns
+        self.inputs, self.turns, self.loads = inputs, turns, loads
         in_folds, out_folds = transfers(inputs, simd), transfers(outputs, pe)
         if simd % fmt.columns:
             raise ValueError(f"simd must be a multiple of {fmt.columns}, the inputs of a tile of "
@@ -107,7 +105,7 @@ class MatrixVectorUnit(FoldedSums):
         self.codes = codes.reshape(groups, self.tiles[0], in_folds, self.tiles[1]
                                    ).swapaxes(1, 2)
         self.acc = shape_of(lo, hi)
-        super().__init__({"i": In(lanes(x, simd)), "o": Out(lanes(self.acc, pe))})
+        super().__init__(self._ports(lanes(x, simd), lanes(self.acc, pe)))
 
     @property
     def delay(self) -> int:

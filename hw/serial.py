@@ -3,26 +3,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol, cast
 
 from amaranth import Module, Signal, Value, unsigned
-from amaranth.lib import wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from bittern.hw.link import Link
 from bittern.hw.stream import Queue
 
-if TYPE_CHECKING:
-    from amaranth.lib import stream
-
 __all__ = ["Core", "Serial"]
 
 
 class Core(Protocol):
-    """A network: a component with an input and an output stream."""
+    """A network: a component with an input and an output stream, and perhaps a third to load."""
 
     i: stream.Interface
     o: stream.Interface
+
+    @property
+    def signature(self) -> wiring.Signature:
+        """Of its ports."""
 
     def elaborate(self, platform: object) -> Module:
         """Return the hardware."""
@@ -36,7 +37,7 @@ class Serial(wiring.Component):
     Parameters
     ----------
     core : Core
-        The network: streams ``i`` and ``o`` with payloads of any layout.
+        The network: streams ``i`` and ``o`` with payloads of any layout, and maybe ``load``.
     i_transfers, o_transfers : int
         Transfers of an input and of an output frame of it.
     identity : bytes
@@ -50,10 +51,13 @@ class Serial(wiring.Component):
         Wire from the host.
     tx : ``Out(1)``
         Wire to the host.
+    load : ``In(stream.Signature(8))``
+        That of `core`, if it has one.
     """
 
     rx: Signal
     tx: Signal
+    load: stream.Interface
 
     def __init__(self, core: Core, *, i_transfers: int, o_transfers: int,
                  identity: bytes, divisor: int) -> None:
@@ -61,12 +65,16 @@ class Serial(wiring.Component):
         self.link = Link(i_bits=len(Value.cast(core.i.payload)), i_transfers=i_transfers,
                          o_bits=len(Value.cast(core.o.payload)), o_transfers=o_transfers,
                          identity=identity, divisor=divisor)
-        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1)})  # type: ignore[call-arg]
+        loads = {"load": In(stream.Signature(8))} if "load" in core.signature.members else {}
+        super().__init__({"rx": In(1, init=1), "tx": Out(1, init=1),  # type: ignore[call-arg]
+                          **loads})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.core, m.submodules.link = self.core, self.link
         m.d.comb += [self.link.rx.eq(self.rx), self.tx.eq(self.link.tx)]
+        if "load" in self.signature.members:
+            wiring.connect(m, wiring.flipped(self.load), cast("Any", self.core).load)
         # queues cut the paths between what counts bytes and whole layers
         for name, source, sink in (("requests", self.link.o, self.core.i),
                                    ("replies", self.core.o, self.link.i)):

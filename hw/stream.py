@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, ShapeLike, Signal
+from amaranth import Cat, Const, Module, Mux, ShapeLike, Signal
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["Fork", "Narrow", "Queue", "Widen", "lanes", "transfers"]
+__all__ = ["SPRAM", "Fork", "Narrow", "Queue", "Widen", "lanes", "transfers"]
+
+SPRAM = {"ram_style": "huge"}
+"""What Yosys is told of a memory that is to be in SPRAM of the iCE40 UltraPlus."""
 
 
 def lanes(element: ShapeLike, count: int) -> stream.Signature:
@@ -32,6 +35,10 @@ class Queue(wiring.Component):
         Of the payload.
     depth : int
         Transfers it holds, at least 2.
+    one_port : bool
+        Whether the memory is written or read in a cycle, as SPRAM is. Writing goes first, and what
+        is read then comes a cycle later: nobody notices where transfers come in every second cycle
+        at the most, and none is taken within a cycle of the last (as by :class:`Narrow`).
 
     Members
     -------
@@ -42,10 +49,10 @@ class Queue(wiring.Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, shape: ShapeLike, depth: int = 2) -> None:
+    def __init__(self, shape: ShapeLike, depth: int = 2, *, one_port: bool = False) -> None:
         if depth < 2:
             raise ValueError(f"depth must be at least 2, not {depth}")
-        self.shape, self.depth = shape, depth
+        self.shape, self.depth, self.one_port = shape, depth, one_port
         self.latency = self.latency_of(depth)
         super().__init__({"i": In(stream.Signature(shape)), "o": Out(stream.Signature(shape))})
 
@@ -77,15 +84,18 @@ class Queue(wiring.Component):
 
     def _memory(self, m: Module) -> None:
         m.submodules.store = store = memory.Memory( # type: ignore[var-annotated]
-            shape=self.shape, depth=self.depth, init=[])
+            shape=self.shape, depth=self.depth, init=[], attrs=SPRAM if self.one_port else {})
         write, read = store.write_port(), store.read_port()
         head, tail = Signal(range(self.depth)), Signal(range(self.depth))
         level, valid = Signal(range(self.depth + 1)), Signal()
         push, pop = Signal(), Signal()
+        busy = push if self.one_port else Const(0)
         m.d.comb += [
             self.i.ready.eq(level != self.depth), push.eq(self.i.valid & self.i.ready),
-            write.en.eq(push), write.addr.eq(head), write.data.eq(self.i.payload),
-            pop.eq((self.o.ready | ~valid) & (level != 0)), read.en.eq(pop), read.addr.eq(tail),
+            write.en.eq(push), write.addr.eq(Mux(busy, head, tail) if self.one_port else head),
+            write.data.eq(self.i.payload),
+            pop.eq((self.o.ready | ~valid) & (level != 0) & ~busy), read.en.eq(pop),
+            read.addr.eq(write.addr if self.one_port else tail),
             self.o.valid.eq(valid), self.o.payload.eq(read.data),
         ]
         for enable, at in ((push, head), (pop, tail)):

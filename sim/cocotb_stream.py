@@ -5,7 +5,8 @@ BITTERN_VECTORS names is JSON: `inputs` and `outputs` are the payloads of all fr
 `outputs` may be null: then they must be the same with and without stalls), `inputs_per_frame` and
 `outputs_per_frame` the transfers of a frame, `masks` the bits that are defined in each output
 transfer of a frame, `stall` the probability that a side stalls in a cycle, `limit` the cycles
-without a transfer after which the bench gives up. What was found goes to BITTERN_RESULTS.
+without a transfer after which the bench gives up, `load` bytes for the stream ``load`` of designs
+that have it, which come before the frames (hexadecimal). What was found goes to BITTERN_RESULTS.
 """
 
 from __future__ import annotations
@@ -109,14 +110,30 @@ class Run:
     stamps: list[int]
 
 
-async def reset(dut: Any) -> None:
-    """Reset the design, both sides idle."""
+async def reset(dut: Any, *, loads: bool) -> None:
+    """Reset the design, all sides idle."""
     dut.i__valid.value = 0
     dut.o__ready.value = 0
+    if loads:
+        dut.load__valid.value = 0
     # Simulators with X evaluate combinational logic only after something has changed.
     for level in (0, 1, 1, 0):
         dut.rst.value = level
         await RisingEdge(dut.clk)
+
+
+async def load(dut: Any, image: bytes, limit: int, rng: random.Random, stall: float) -> None:
+    """Send the bytes that fill memories, stalling with probability `stall`."""
+    sent = waits = 0
+    while sent < len(image):
+        offers = rng.random() >= stall
+        dut.load__valid.value = offers
+        dut.load__payload.value = image[sent] if offers else rng.getrandbits(8)
+        await RisingEdge(dut.clk)
+        moved = offers and str(dut.load__ready.value) == "1"
+        sent, waits = sent + moved, 0 if moved else waits + 1
+        assert waits < limit, f"{sent} of {len(image)} bytes were taken from `load`"
+    dut.load__valid.value = 0
 
 
 async def run(dut: Any, vectors: dict[str, Any], rng: random.Random, stall: float) -> Run:
@@ -168,10 +185,13 @@ async def stream(dut: Any) -> None:
     vectors = json.loads(Path(os.environ["BITTERN_VECTORS"]).read_text())
     seed = cocotb.RANDOM_SEED
     rng = random.Random(seed)
+    image = bytes.fromhex(vectors["load"])
     Clock(dut.clk, 10, unit="ns").start()
     runs = []
     for stall in (0.0, vectors["stall"]):
-        await reset(dut)
+        await reset(dut, loads=bool(image))
+        if image:
+            await load(dut, image, vectors["limit"], rng, stall)
         runs.append(await run(dut, vectors, rng, stall))
     plain = runs[0]
     masks = [int(mask, 16) for mask in vectors["masks"]]

@@ -54,12 +54,13 @@ def simulate(program: Path, vectors: Vectors, folder: Path, *, seed: int,
     """Run what :func:`build` made; the rest is as in :func:`run`."""
     progress("simulate", 0)
     folder = folder.resolve()
-    given, found = folder / "inputs.bin", folder / "results.bin"
+    given, image, found = folder / "inputs.bin", folder / "load.bin", folder / "results.bin"
+    image.write_bytes(vectors.load)
     i, o, frames = vectors.i, vectors.o, len(vectors.x)
     to_words(i, vectors.x).tofile(given)
     inputs, outputs = i.transfers * frames, o.transfers * frames
     arguments = (i.bits, inputs, o.bits, outputs, seed, vectors.stall, vectors.limit)
-    execute([program, given, found, *map(str, arguments)], folder / LOG,
+    execute([program, given, image, found, *map(str, arguments)], folder / LOG,
             on_progress=lambda part: progress("simulate", part))
 
     words = -(-o.bits // 32)

@@ -1,9 +1,10 @@
 // Drives a verilated design with streams `i` and `o`: what cocotb_stream.py does, a hundred times
 // as fast. Both have to agree on every cycle of the pass without stalls.
 //
-//   simulate INPUTS RESULTS INPUT_BITS INPUTS OUTPUT_BITS OUTPUTS SEED STALL LIMIT
+//   simulate INPUTS LOAD RESULTS INPUT_BITS INPUTS OUTPUT_BITS OUTPUTS SEED STALL LIMIT
 //
-// INPUTS holds the payloads, each in whole little-endian 32-bit words. RESULTS gets, for the pass
+// INPUTS holds the payloads, each in whole little-endian 32-bit words. LOAD holds the bytes for the
+// stream `load`, which come first, if the design has it. RESULTS gets, for the pass
 // without stalls and the one with them, the cycle of the first input transfer and of each output
 // transfer (64 bits each), then the output payloads.
 
@@ -41,6 +42,18 @@ template <std::size_t N> void get(const VlWide<N>& port, uint32_t* words) {
     std::memcpy(words, port.data(), 4 * N);
 }
 
+// The stream `load`, where there is one.
+template <class Top>
+auto offer(Top* top, bool valid, uint8_t byte) -> decltype(void(top->load___05Fvalid)) {
+    top->load___05Fvalid = valid;
+    top->load___05Fpayload = byte;
+}
+void offer(...) {}
+template <class Top> auto accepts(Top* top) -> decltype(top->load___05Fready, true) {
+    return top->load___05Fready;
+}
+bool accepts(...) { return false; }
+
 struct Random {  // xorshift64*
     uint64_t state;
     uint32_t next() {
@@ -63,6 +76,7 @@ struct Bench {
     std::size_t input_bits, inputs, output_words, outputs;
     uint64_t limit;
     Words given;
+    std::vector<uint8_t> image;
     Random random;
 
     void edge() {  // the inputs have settled before
@@ -73,11 +87,32 @@ struct Bench {
 
     void reset() {
         top->clk = top->i___05Fvalid = top->o___05Fready = 0;
+        offer(top.get(), false, 0);
         for (int level : {0, 1, 1, 0}) {
             top->rst = level;
             top->eval();
             edge();
         }
+    }
+
+    void load(uint32_t stall) {
+        std::size_t sent = 0;
+        for (uint64_t waits = 0; sent < image.size(); ++waits) {
+            const bool offered = !stall || random.next() >= stall;
+            offer(top.get(), offered, offered ? image[sent] : random.next());
+            top->eval();
+            if (offered && accepts(top.get())) {
+                ++sent;
+                waits = 0;
+            }
+            edge();
+            if (waits >= limit) {
+                std::printf("AssertionError: %zu of %zu bytes were taken from `load`\n", sent,
+                            image.size());
+                std::exit(1);
+            }
+        }
+        offer(top.get(), false, 0);
     }
 
     void run(uint32_t stall, std::FILE* results) {
@@ -150,25 +185,31 @@ struct Bench {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (argc != 10) return 2;
+    if (argc != 11) return 2;
     const auto number = [&](int k) { return std::strtoull(argv[k], nullptr, 10); };
     Bench bench;
-    bench.input_bits = number(3);
-    bench.inputs = number(4);
-    bench.output_words = (number(5) + 31) / 32;
-    bench.outputs = number(6);
-    bench.random.state = (number(7) + 1) * 0x9E3779B97F4A7C15ULL | 1;  // never 0
-    bench.limit = number(9);
+    bench.input_bits = number(4);
+    bench.inputs = number(5);
+    bench.output_words = (number(6) + 31) / 32;
+    bench.outputs = number(7);
+    bench.random.state = (number(8) + 1) * 0x9E3779B97F4A7C15ULL | 1;  // never 0
+    bench.limit = number(10);
     bench.given.resize((bench.input_bits + 31) / 32 * bench.inputs);
     std::FILE* inputs = std::fopen(argv[1], "rb");
     if (!inputs || std::fread(bench.given.data(), 4, bench.given.size(), inputs)
                        != bench.given.size()) return 2;
     std::fclose(inputs);
-    std::FILE* results = std::fopen(argv[2], "wb");
+    std::FILE* load = std::fopen(argv[2], "rb");
+    if (!load) return 2;
+    for (int byte; (byte = std::getc(load)) != EOF;) bench.image.push_back(byte);
+    std::fclose(load);
+    std::FILE* results = std::fopen(argv[3], "wb");
     if (!results) return 2;
-    for (const double stall : {0.0, std::atof(argv[8])}) {
+    for (const double stall : {0.0, std::atof(argv[9])}) {
+        const auto threshold = static_cast<uint32_t>(stall * 4294967295.0);
         bench.reset();
-        bench.run(static_cast<uint32_t>(stall * 4294967295.0), results);
+        bench.load(threshold);
+        bench.run(threshold, results);
     }
     return std::fclose(results) ? 2 : 0;
 }

@@ -30,6 +30,8 @@ class Vectors:
     limit
         Cycles without a transfer after which a simulation gives up: some times what the design
         needs between two transfers.
+    load
+        What fills memories of the design at start, through its stream ``load``.
     """
 
     i: Port
@@ -38,6 +40,7 @@ class Vectors:
     y: Ints | None = None
     stall: float = 0.3
     limit: int = 100_000
+    load: bytes = b""
 
     def __post_init__(self) -> None:
         if self.y is not None and len(self.x) != len(self.y):
@@ -52,6 +55,7 @@ class Vectors:
             "outputs_per_frame": self.o.transfers,
             "stall": self.stall,
             "limit": self.limit,
+            "load": self.load.hex(),
             "masks": [f"{mask:x}" for mask in self.o.masks],
             "inputs": [f"{payload:x}" for payload in self.i.pack(self.x)],
             "outputs": None if self.y is None else

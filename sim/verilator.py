@@ -21,8 +21,7 @@ __all__ = ["build", "run", "simulate"]
 
 LOG = "simulation.log"
 
-PORTS = ("clk", "rst", *(f"{stream}__{part}" for stream in "io"
-                         for part in ("payload", "valid", "ready")))
+STREAMS = ("i", "o")
 
 
 def run(verilog: str | Path, vectors: Vectors, folder: Path, *, seed: int, toplevel: str = "top",
@@ -59,21 +58,27 @@ def run(verilog: str | Path, vectors: Vectors, folder: Path, *, seed: int, tople
         all inputs, or does not compile: with the last lines of the log.
     """
     program = build(verilog, folder, toplevel=toplevel, extra_sources=extra_sources,
-                    defines=defines, progress=progress)
+                    defines=defines, loads=bool(vectors.load), progress=progress)
     return simulate(program, vectors, folder, seed=seed, toplevel=toplevel, progress=progress)
 
 
 def build(verilog: str | Path, folder: Path, *, toplevel: str = "top",
-          extra_sources: Sequence[Path] = (), defines: Sequence[str] = (),
+          extra_sources: Sequence[Path] = (), defines: Sequence[str] = (), loads: bool = False,
           progress: Progress = silent) -> Path:
-    """Compile a design for cocotb; return the program for :func:`simulate`."""
+    """Compile a design for cocotb; return the program for :func:`simulate`.
+
+    `loads` tells whether it has the stream ``load``.
+    """
     progress("compile", 0)
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     # Only the ports: cocotb's own runner makes every signal public, and slow.
     public = folder / "ports.vlt"
+    streams = (*STREAMS, "load") if loads else STREAMS
+    ports = ("clk", "rst", *(f"{stream}__{part}" for stream in streams
+                             for part in ("payload", "valid", "ready")))
     public.write_text("`verilator_config\n" + "".join(
-        f'public_flat_rw -module "{toplevel}" -var "{port}"\n' for port in PORTS))
+        f'public_flat_rw -module "{toplevel}" -var "{port}"\n' for port in ports))
     return verilate(
         [public, write_source(verilog, folder, toplevel), *extra_sources],
         Path(cocotb.share_dir, "lib", "verilator", "verilator.cpp"), folder / "verilated",

@@ -2,7 +2,8 @@
 
 from html.parser import HTMLParser
 
-from bittern.gen.report import KINDS, report
+from bittern.gen.cost import KINDS
+from bittern.gen.report import report
 
 KIND = dict.fromkeys(KINDS, 3)
 LAYER = {"layer": "a<b", "kind": "Dense", "how": "ternary", "shape": [2, 3], "lo": -1, "hi": 1,
@@ -23,7 +24,7 @@ MANIFEST = {
         "layers": {"a<b": KIND}, "fmax_mhz": 50.0, "clock_mhz": 48.0, "wanted_mhz": 48.0,
         "inferences_per_second": 8e6, "uart_inferences_per_second": 9.0, "latency_us": 0.2,
         "baud": 9600, "bitstream": "m.bin", "seed": 1, "tools": {"yosys": "1"},
-        **dict.fromkeys(KINDS, 5), **{f"available_{kind}": 0 for kind in KINDS},
+        **dict.fromkeys(KINDS, 5), **{f"available_{kind}": 9 * (kind != "spram") for kind in KINDS},
         **{f"estimated_{kind}": 2 for kind in KINDS}}}
 
 
@@ -56,5 +57,6 @@ def test_report_is_one_whole_file_the_same_every_time():
     assert page.count("<svg") == 2
     assert "net & co on Board" in reader.text
     assert "a<b" in reader.text
+    assert "SPRAM" not in reader.text
     assert "busy in 75.0 % of the cycles" in reader.text
     assert page == report(MANIFEST)

@@ -8,6 +8,7 @@ from bittern.boards import board
 from bittern.gen.design import Design
 from bittern.gen.ir import INPUT, Graph, Node, Tensor
 from bittern.gen.layers import Add, Dense, Depthwise, LoopEntry, LoopExit, Requantize, Window
+from bittern.gen.plan import Plan
 from bittern.gen.roll import rolled
 from bittern.gen.search import best_plan, fold_to
 from bittern.hw.patches import Axis, Patches
@@ -117,11 +118,25 @@ def test_a_loop_computes_what_its_layers_did(name):
     assert np.array_equal(loop.golden(x), graph.golden(x))
 
 
+def in_spram(plan):
+    """Return `plan` with every memory in SPRAM that can be."""
+    def moved(node, fold):
+        words, _ = node.layer.stores(fold, *(plan.types[i] for i in node.inputs)) or (0, 0)
+        return replace(fold, spram=words > 1)
+
+    return Plan(plan.graph, {node.name: moved(node, plan.folds[node.name])
+                             for node in plan.graph.nodes}, plan.target)
+
+
+@pytest.mark.parametrize("spram", [False, True])
 @pytest.mark.parametrize("cycles", [1, 300, 3000])
 @pytest.mark.parametrize("name", GRAPHS)
-def test_loops_are_exact_and_take_the_predicted_cycles(name, cycles):
+def test_loops_are_exact_and_take_the_predicted_cycles(name, cycles, spram):
     graph, _ = GRAPHS[name]
     plan, frames = fold_to(rolled(graph), cycles, TARGET), 4
+    if spram:
+        plan = in_spram(plan)
+        assert plan.cost.spram
     x = frames_of(graph.input, frames, cycles)
     vectors = x.reshape(frames * graph.input.vectors, -1)
     lanes = plan.input.lanes
@@ -130,14 +145,18 @@ def test_loops_are_exact_and_take_the_predicted_cycles(name, cycles):
     count = plan.output.transfers
     expected = graph.golden(x)
     for stall in (0, 0.3):
-        run = run_stream(Design(plan), padded.reshape(-1, lanes).tolist(), outputs=frames * count,
-                         seed=cycles, stall=stall)
+        inputs = {"i": padded.reshape(-1, lanes).tolist()}
+        if plan.load:
+            inputs["load"] = plan.load
+        run = run_stream(Design(plan), inputs, outputs=frames * count, seed=cycles, stall=stall)
         channels = expected.shape[-1]
         y = np.array(run.outputs).reshape(expected.size // channels, -1)[:, :channels]
         assert np.array_equal(y, expected.reshape(y.shape)), stall
         if not stall:
             ends = run.stamps[count - 1::count]
-            assert ends[0] == plan.timing.latency
+            # a byte a cycle, and two until frames are let in
+            loading = len(plan.load) + 1 if plan.load else 0
+            assert ends[0] - loading == plan.timing.latency
             assert ends[-1] - ends[-2] == plan.timing.interval
 
 

@@ -1,10 +1,11 @@
 # amaranth: UnusedElaboratable=no
 import numpy as np
 import pytest
-from amaranth import unsigned
-from amaranth.lib import data
+from amaranth import Module, unsigned
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
 
-from bittern.hw.stream import Fork, Narrow, Queue, Widen
+from bittern.hw.stream import Fork, Narrow, Queue, Widen, lanes
 from bittern.sim.bench import run_stream, run_streams
 
 
@@ -16,6 +17,43 @@ def test_queue(depth, stall):
     assert run.outputs == sent
     if not stall:
         assert run.stamps == [k + (1 if depth == 2 else 2) for k in sent]
+
+
+@pytest.mark.parametrize("stall", [0, 0.5])
+def test_a_queue_with_one_port_keeps_all(stall):
+    sent = list(range(40))
+    queue = Queue(unsigned(8), 7, one_port=True)
+    assert run_stream(queue, sent, outputs=40, seed=1, stall=stall).outputs == sent
+
+
+class Pairs(wiring.Component):
+    """Pairs of transfers through a queue."""
+
+    def __init__(self, *, one_port):
+        self.one_port, byte = one_port, lanes(unsigned(8), 1)
+        super().__init__({"i": In(byte), "o": Out(byte)})
+
+    def elaborate(self, _platform):
+        m = Module()
+        cells = [Widen(unsigned(8), 64, narrow=1, wide=2),
+                 Queue(data.ArrayLayout(8, 2), 20, one_port=self.one_port),
+                 Narrow(unsigned(8), 64, wide=2, narrow=1)]
+        ends = [wiring.flipped(self.i), *cells, wiring.flipped(self.o)]
+        for k, cell in enumerate(cells):
+            m.submodules[f"cell_{k}"] = cell
+            wiring.connect(m, ends[k] if k == 0 else ends[k].o, cell.i)
+        wiring.connect(m, cells[-1].o, ends[-1])
+        return m
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("stall", [0, 0.2, 0.8])
+def test_nobody_notices_the_one_port_of_a_queue_of_pairs(seed, stall):
+    sent = [[k] for k in range(64 * 4)]
+    one, two = (run_stream(Pairs(one_port=one_port), sent, outputs=len(sent), seed=seed,
+                           stall=stall) for one_port in (True, False))
+    assert one.outputs == sent
+    assert one.stamps == two.stamps
 
 
 @pytest.mark.parametrize("features", [8, 10, 7, 1])

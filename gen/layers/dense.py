@@ -98,6 +98,10 @@ class Dense(Weighted):
             return unit.build(fold, self.bias, x.element, y.lo, y.hi, vectors=x.vectors)
         return unit.build(fold, self.bias, x.element, y.lo, y.hi)
 
+    def stores(self, fold: Fold, *xs: Tensor) -> tuple[int, int] | None:
+        unit = self.units[fold.format]
+        return unit.memory(fold) if isinstance(unit, DenseUnit) else None
+
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
         return xs[0].vectors * self.units[fold.format].cycles(fold)
 

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Convolution of each channel by itself."""
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from bittern.gen.cost import Cost, rom_lut
+from bittern.gen.cost import LOADER, Cost, rom_lut
 from bittern.gen.ir import Fold, Tensor
 from bittern.gen.layers.weighted import Form, Weighted
 from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
@@ -105,12 +106,13 @@ class Depthwise(Weighted):
     def _seen(self, x: Tensor) -> Shape:
         return shape_of(*self.patches.range(x.lo, x.hi))
 
-    def _memory(self, fold: Fold, x: Tensor) -> tuple[int, int]:
+    def stores(self, fold: Fold, *xs: Tensor) -> tuple[int, int]:
+        (x,) = xs
         return (self.turns * self.patches.taps * (x.channels // fold.simd),
                 fold.pe * self.formats[fold.format].width)
 
     def _in_blocks(self, fold: Fold, x: Tensor) -> bool:
-        depth, width = self._memory(fold, x)
+        depth, width = self.stores(fold, x)
         return depth * width >= BLOCK_BITS and depth >= 32
 
     def _delay(self, fold: Fold, x: Tensor) -> int:
@@ -123,7 +125,8 @@ class Depthwise(Weighted):
         return DepthwiseUnit(self.patches, self.weights, self.bias, self.formats[fold.format],
                              x=x.element, lo=y.lo, hi=y.hi, channels=x.channels, simd=fold.simd,
                              block=self._in_blocks(fold, x), absorbs=self.absorbs,
-                             turns=Turns(self.turns, prod(self.patches.shape)))
+                             turns=Turns(self.turns, prod(self.patches.shape)),
+                             loads=fold.spram)
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
         return reading_cycles(self.patches, xs[0].channels // fold.simd)
@@ -139,13 +142,15 @@ class Depthwise(Weighted):
         fmt, width = self.formats[fold.format], self._seen(x).width
         acc = self.infer(x).element.width
         product, tree = products_of(fmt, width), tree_of(fmt, width, 1, absorbs=self.absorbs)
-        depth, bits = self._memory(fold, x)
+        depth, bits = self.stores(fold, x)
         kept = store_of(self._delay(fold, x), self.patches.taps)
         rows = self.turns * (x.channels // fold.simd)
         lut = fold.pe * (product.lut4 + tree.lut4 + 2 * acc)
         ff = fold.simd * width + fold.pe * (product.ff + tree.ff + 2 * acc)
         memories: tuple[tuple[int, int], ...] = ()
-        if self._in_blocks(fold, x):
+        if fold.spram:
+            lut, ff = lut + LOADER, ff + bits
+        elif self._in_blocks(fold, x):
             memories, ff = ((depth, bits),), ff + bits * (1 + is_far(bits))
         else:
             lut += rom_lut(depth, bits)
@@ -160,7 +165,7 @@ class Depthwise(Weighted):
         return reading_cost(self.patches, x, fold.simd) + Cost(
             lut, ff, memories, fold.simd * width + (fold.pe * product.ff if fmt.dsp else 0),
             fold.pe * fmt.dsp,
-            max(fmt.port, width) if fmt.dsp else fmt.port)
+            max(fmt.port, width) if fmt.dsp else fmt.port, spram=fold.spram)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:

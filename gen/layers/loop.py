@@ -82,6 +82,12 @@ class LoopExit(_End):
     def infer(self, *xs: Tensor) -> Tensor:
         return xs[0]
 
+    def stores(self, fold: Fold, *xs: Tensor) -> tuple[int, int] | None:
+        """As of any layer: the queue of what goes back, whose words are of two transfers."""
+        (x,) = xs
+        pair = 2 * fold.pe
+        return None if x.channels % pair else (x.size // pair, pair * x.element.width)
+
     def build(self, fold: Fold, *xs: Tensor) -> Distribution:
         (x,) = xs
         return Distribution(x.element, self._counts(fold, x), pe=fold.pe)

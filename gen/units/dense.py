@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Unit that multiplies by every weight: codes of equal width, one for each."""
 
 from __future__ import annotations
@@ -5,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from bittern.gen.cost import Cost, rom_lut
+from bittern.gen.cost import LOADER, Cost, rom_lut
 from bittern.gen.ir import Fold
 from bittern.gen.timing import Buffer, Steps
 from bittern.gen.units.unit import Unit, sentence
@@ -100,7 +101,8 @@ class DenseUnit(Unit):
         """As of :class:`Unit`; a frame has so many `vectors`."""
         return MatrixVectorUnit(self.weights, bias, self.fmt, x=x, lo=lo, hi=hi, pe=fold.pe,
                                 simd=fold.simd, block=self._in_blocks(fold),
-                                absorbs=self.absorbs, turns=Turns(self.turns, vectors))
+                                absorbs=self.absorbs, turns=Turns(self.turns, vectors),
+                                loads=fold.spram)
 
     def _delay(self, fold: Fold, x: Shape) -> int:
         in_folds, out_folds = self._folds(fold)
@@ -117,12 +119,13 @@ class DenseUnit(Unit):
                      store=store_of(delay, in_folds),
                      buffer=Buffer.replay(len(takes), in_folds) if replays else None)
 
-    def _memory(self, fold: Fold) -> tuple[int, int]:
+    def memory(self, fold: Fold) -> tuple[int, int]:
+        """Return words and bits of the memory of the weights."""
         in_folds, out_folds = self._folds(fold)
         return self.turns * in_folds * out_folds, self._tiles(fold) * self.fmt.width
 
     def _in_blocks(self, fold: Fold) -> bool:
-        depth, width = self._memory(fold)
+        depth, width = self.memory(fold)
         return depth * width >= BLOCK_BITS and depth >= 32
 
     def _tree(self, x_width: int, simd: int) -> tuple[int, int, int]:
@@ -143,13 +146,15 @@ class DenseUnit(Unit):
         adder = acc_width * (2 if in_folds > 1 else 1)
         replays = in_folds > 1 and out_folds > 1
         kept = store_of(2 + replays + product.latency + tree_latency, in_folds)
-        depth, width = self._memory(fold)
+        depth, width = self.memory(fold)
         inputs = fold.simd * x.width
         lut = (tiles * product.lut4 + fold.pe * (tree_lut4 + adder)
                + CONTROL)
         bare = inputs + fold.pe * max(tree_ff - tree_lut4, 0)
         memories: tuple[tuple[int, int], ...] = ()
-        if self._in_blocks(fold):
+        if fold.spram:
+            lut, bare = lut + LOADER, bare + width
+        elif self._in_blocks(fold):
             memories, bare = ((depth, width),), bare + width * (1 + is_far(width))
         else:
             lut += rom_lut(depth, width)
@@ -169,4 +174,5 @@ class DenseUnit(Unit):
             lut += 30
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x.width),)
         return Cost(lut, ff, memories, bare, dsp=tiles * self.fmt.dsp,
-                    port=max(self.fmt.port, x.width) if self.fmt.dsp else self.fmt.port)
+                    port=max(self.fmt.port, x.width) if self.fmt.dsp else self.fmt.port,
+                    spram=fold.spram)

@@ -84,7 +84,9 @@ class Multiplier(Format):
         *held, x = stages.stage([*codes, x], f"{name}_factor")
         values = stages.stage([(code.as_signed() * x)[:self.width + len(x)] for code in held],
                               f"{name}_product")
-        values = stages.stage(values, name)
+        # Yosys 0.70 makes a wrong netlist of a second register that it finds behind a product
+        values = stages.stage([stages.fence(v, f"{name}_{k}_held") for k, v in enumerate(values)],
+                              name)
         return [[self._term(v)] for v in values]
 
     def lut4(self, x_width: int) -> int:

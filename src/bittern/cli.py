@@ -13,6 +13,7 @@ import click
 
 from bittern import __version__
 from bittern.console import VERBOSE, Commands, fail, progress, show, show_json, table
+from bittern.gen.cost import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -227,13 +228,14 @@ def generate(*, model: Path, output: Path, board: str | None, fps: float | None,
 
 
 def _plan(plan: dict[str, Any]) -> Any:
-    return table("", ("layer", "kind", "how", "pe", "simd", "cycles", "LUT4s", "flip-flops", "DSPs",
-                      "memories"),
+    kinds = {kind: name for kind, name in KINDS.items()
+             if kind != "spram" or plan["estimated_spram"]}
+    return table("", ("layer", "kind", "how", "pe", "simd", "cycles", *kinds.values()),
                  [(x["layer"], x["kind"], x["how"], x["pe"], x["simd"], x["cycles"],
-                   *(x[f"estimated_{kind}"] for kind in ("lut4", "ff", "dsp", "bram")))
+                   *(x[f"estimated_{kind}"] for kind in kinds))
                   for x in plan["layers"]],
                  ("estimate", "", "", "", "", "",
-                  *(plan[f"estimated_{kind}"] for kind in ("lut4", "ff", "dsp", "bram"))))
+                  *(plan[f"estimated_{kind}"] for kind in kinds)))
 
 
 @main.command()
@@ -310,11 +312,11 @@ def build(*, model: Path, board: str, output: Path, fps: float | None, clock: fl
     if as_json:
         show_json(result)
         return
-    kinds = (("LUT4s", "lut4"), ("flip-flops", "ff"), ("DSPs", "dsp"), ("memories", "bram"))
-    network = {kind: sum(layer[kind] for layer in result["layers"].values()) for _, kind in kinds}
+    kinds = {kind: name for kind, name in KINDS.items() if result[f"available_{kind}"]}
+    network = {kind: sum(layer[kind] for layer in result["layers"].values()) for kind in kinds}
     show(table("", ("resource", "estimated", "network", "with host link", "of the board's"),
                [(name, result[f"estimated_{kind}"], network[kind], result[kind],
-                 result[f"available_{kind}"]) for name, kind in kinds]),
+                 result[f"available_{kind}"]) for kind, name in kinds.items()]),
          table("", ("speed", ""), _speed(result)),
          f"report     {output / 'report.html'}",
          f"load it    bittern flash {output}")

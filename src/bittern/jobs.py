@@ -23,6 +23,7 @@ from bittern.boards.host import Device, pack, unpack
 from bittern.boards.toolchain import build as build_bitstream
 from bittern.boards.toolchain import tools
 from bittern.gen.compile import compile_network, probe
+from bittern.gen.cost import KINDS
 from bittern.gen.design import Design
 from bittern.gen.folder import MANIFEST, new_folder, read_manifest
 from bittern.gen.identifier import identifier
@@ -53,6 +54,8 @@ __all__ = ["Compiled", "Data", "accuracy", "build", "generate", "golden", "load"
 NO_BOARD = replace(board_named("ulx3s_85f").target(100), name="no board")
 """What is planned for where no board is asked for: a large device, at 100 MHz."""
 
+LOAD = "load.bin"
+"""File of what a design loads at start."""
 TESTBENCH_FRAMES = 16
 TESTBENCH_SEED = 1
 BATCH, BATCH_ELEMENTS = 1000, 2**23
@@ -226,6 +229,8 @@ class Compiled:
                            "stands_for": formats.get(self.network.graph.output)},
             },
             "plan": self.summary,
+            **({"load": {"file": LOAD, "bytes": len(image), "sha256": sha256(image)}}
+               if (image := self.plan.load) else {}),
         }
 
     def write(self, folder: Path) -> dict[str, Any]:
@@ -234,6 +239,8 @@ class Compiled:
         file = f"{self.top}.v"
         (folder / file).write_text(self.verilog)
         (folder / manifest["model"]["file"]).write_bytes(self.source)
+        if "load" in manifest:
+            (folder / LOAD).write_bytes(self.plan.load)
         x = probe(self.plan.graph.input)[:TESTBENCH_FRAMES]
         testbench.write(folder / "testbench", f"../{file}", self.vectors(x), toplevel=self.top)
         write_json(folder / MANIFEST, manifest)
@@ -243,7 +250,7 @@ class Compiled:
         """Return frames for the design, and what the network as it was read makes of them."""
         limit = max(100_000, 10 * self.plan.timing.latency)
         return Vectors(self.plan.input, self.plan.output, x, self.network.graph.golden(x),
-                       limit=limit)
+                       limit=limit, load=self.plan.load)
 
 
 def _harden(plan: Plan, tell: Tell) -> None:
@@ -320,25 +327,24 @@ def build(compiled: Compiled, output: Path, seed: int, tell: Tell) -> dict[str, 
         layers = {name: _bounds(cell.cost.shallow(compiled.plan.target_of(cell.layer)))
                   for name, cell in cells.items()}
         built = build_bitstream(compiled.serial, board, folder, layers=layers,
-                                clock_mhz=compiled.plan.target.clock_mhz, seed=seed, progress=tell)
+                                clock_mhz=compiled.plan.target.clock_mhz, seed=seed,
+                                image=compiled.plan.load, progress=tell)
         hertz, plan = built.clock_mhz * 1e6, compiled.plan
         _, baud = uart(board.baud, built.clock_mhz)
         wire = 10 * max(5 + port.transfers * -(-port.bits // 8)
                         for port in (plan.input, plan.output))
         per_layer: dict[str, dict[str, int]] = {}
         for name, cell in cells.items():
-            usage = per_layer.setdefault(cell.layer,
-                                         dict.fromkeys(("lut4", "ff", "dsp", "bram"), 0))
+            usage = per_layer.setdefault(cell.layer, dict.fromkeys(KINDS, 0))
             for kind in usage:
                 usage[kind] += getattr(built.per_module[name], kind)
         result = {
             "board": board.name,
             "fps": manifest["fps"],
-            **{kind: getattr(built, kind) for kind in ("lut4", "ff", "dsp", "bram")},
+            **{kind: getattr(built, kind) for kind in KINDS},
             **{key: value for key, value in compiled.summary.items()
                if key.startswith(("estimated_", "predicted_"))},
-            **{f"available_{kind}": getattr(board.resources, kind)
-               for kind in ("lut4", "ff", "dsp", "bram")},
+            **{f"available_{kind}": getattr(board.resources, kind) for kind in KINDS},
             "fmax_mhz": built.fmax_mhz,
             "clock_mhz": built.clock_mhz,
             "wanted_mhz": built.wanted_mhz,

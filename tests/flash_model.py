@@ -1,0 +1,34 @@
+# amaranth: UnusedElaboratable=no
+"""A serial flash, as a component: wakes up when told to, and reads from an address on."""
+
+from amaranth import Cat, Module, Signal, unsigned
+from amaranth.lib import memory, wiring
+from amaranth.lib.wiring import In, Out
+
+
+class Flash(wiring.Component):
+    """Holds `content` from byte `at` on; asleep at first. Gives ones where it is not asked."""
+
+    def __init__(self, content, at):
+        self.content, self.at = content, at
+        super().__init__({"cs": In(1), "clk": In(1), "copi": In(1), "cipo": Out(1, init=1)})
+
+    def elaborate(self, _platform):
+        m = Module()
+        m.submodules.content = content = memory.Memory(
+            shape=unsigned(8), depth=len(self.content), init=self.content)
+        read = content.read_port(domain="comb")
+        before, awake, bits, word = Signal(), Signal(), Signal(32), Signal(32)
+        m.d.sync += before.eq(self.clk)
+        m.d.comb += read.addr.eq(word[:24] + bits[3:] - 4 - self.at)
+        with m.If(~self.cs):
+            m.d.sync += [bits.eq(0), self.cipo.eq(1)]
+            with m.If((bits == 8) & (word[:8] == 0xAB)):
+                m.d.sync += awake.eq(1)
+        with m.Elif(self.clk & ~before):
+            m.d.sync += bits.eq(bits + 1)
+            with m.If(bits < 32):
+                m.d.sync += word.eq(Cat(self.copi, word))
+        with m.Elif(before & ~self.clk & awake & (bits >= 32) & (word[24:] == 0x03)):
+            m.d.sync += self.cipo.eq(read.data.bit_select(~bits[:3], 1))
+        return m
