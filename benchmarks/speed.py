@@ -65,14 +65,15 @@ POINTS = {
     "kws-fastest": Point("mlperf_tiny_kws", "ulx3s_85f", 11_700, 93.75, 11_700, seed=2),
     "kws-45f": Point("mlperf_tiny_kws", "ulx3s_45f", 7000, 112),
     "kws-25f": Point("mlperf_tiny_kws", "ulx3s_25f", 3100, 100),
-    "kws-20k": Point("mlperf_tiny_kws", "tang_primer_20k", 1200, 81),
+    "kws-20k": Point("mlperf_tiny_kws", "tang_primer_20k", 1850, 120),
     "kws-9k": Point("mlperf_tiny_kws", "tang_nano_9k", 160, 54),
+    "kws-up5k": Point("mlperf_tiny_kws", "icebreaker", 29, 30),
     "digits-wired": Point("digits", "ulx3s_85f", 100e6, 100, 100e6, hardened=True),
     "jets-wired": Point("jet_tagging_w6a6", "ulx3s_85f", 100e6, 100, 100e6, hardened=True),
 }
 FASTEST = "mlperf_tiny_kws"
-CLOCKS = {"ulx3s_85f": 100, "ulx3s_45f": 100, "ulx3s_25f": 100, "tang_primer_20k": 81,
-          "tang_nano_9k": 54, "icebreaker": 24}
+CLOCKS = {"ulx3s_85f": 100, "ulx3s_45f": 100, "ulx3s_25f": 100, "tang_primer_20k": 100,
+          "tang_nano_9k": 54, "icebreaker": 30}
 """Boards to plan the fastest design for, and the clocks in MHz to plan with."""
 GENERATED = {"tfc_w1a1": (10, 2e9), "mlperf_tiny_ic": (60, 2e9)}
 """Networks to generate, and within how many seconds and bytes of memory."""
