@@ -93,23 +93,36 @@ class _Way:
 class _Search:
     """What does not depend on prices: the folds of each layer that are fast enough."""
 
-    def __init__(self, graph: Graph, cycles: int, target: Target,
-                 spram: Collection[str] = ()) -> None:
+    def __init__(self, graph: Graph, cycles: int, target: Target) -> None:
         self.graph, self.cycles, self.target = graph, cycles // graph.turns, target
-        self.spram = spram
         self.types = graph.types()
         self.routes: dict[tuple[str, int, int], Needs] = {}
 
     @cached_property
     def options(self) -> dict[str, list[tuple[Fold, Needs]]]:
         """Folds of each layer. One that cannot be fast enough is as fast as it can."""
-        return {node.name: self._options(node, [self.types[i] for i in node.inputs])
+        return {node.name: self._options(node, node.layer.folds(*self._xs(node)))
                 for node in self.graph.nodes}
 
-    def _options(self, node: Node, xs: list[Tensor]) -> list[tuple[Fold, Needs]]:
-        folds = node.layer.folds(*xs)
-        if node.name in self.spram:
-            folds = [replace(f, spram=True) for f in folds if _suits(node.layer.stores(f, *xs))]
+    def _xs(self, node: Node) -> list[Tensor]:
+        return [self.types[i] for i in node.inputs]
+
+    def use_spram(self) -> None:
+        """Have SPRAM take the place of the largest memories until the blocks suffice."""
+        stored = {node: [(f, memory) for f in node.layer.folds(*self._xs(node))
+                         if (memory := node.layer.stores(f, *self._xs(node))) and _suits(memory)]
+                  for node in self.graph.nodes}
+        blocks = {node: min(self.target.blocks(*memory) for _, memory in able)
+                  for node, able in stored.items() if able}
+        largest = sorted(blocks, key=lambda node: blocks[node], reverse=True)
+        for node in largest[:self.target.spram]:
+            if _suffices(self.plan(Prices().raised("block", RAISE)), "block"):
+                break
+            self.options[node.name] = self._options(
+                node, [replace(f, spram=True) for f, _ in stored[node]])
+
+    def _options(self, node: Node, folds: Iterable[Fold]) -> list[tuple[Fold, Needs]]:
+        xs = self._xs(node)
         cycles = {f: node.layer.cycles(f, *xs) for f in folds}
         within = _within(cycles.values(), self.cycles)
         # what is far faster than needed is larger too, and would only take time to estimate
@@ -169,42 +182,21 @@ class _Search:
                     {name: own.of_block(self.target) for name, own in (special or {}).items()})
 
 
-def _suits(memory: tuple[int, int] | None) -> bool:
+def _suits(memory: tuple[int, int]) -> bool:
     """Return whether a block of SPRAM can be instead of a memory."""
-    return memory is not None and 1 < memory[0] <= SPRAM[0] and memory[1] <= SPRAM[1]
+    return 1 < memory[0] <= SPRAM[0] and memory[1] <= SPRAM[1]
 
 
 def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:
     """Return the plan with the least hardware that takes a frame every `cycles` cycles.
 
-    Where there are too few blocks of memory, SPRAM takes the place of the largest memories.
+    Where there are too few blocks of memory at any price, SPRAM takes the place of the largest.
+    What else the device has too little of becomes dearer, until it suffices or the rest does not
+    either; then as many layers as possible have it at its usual price again.
     """
-    spram: list[str] = []
-    plan = _fold_to(graph, cycles, target)
-    while not _suffices(plan, "block") and len(spram) < target.spram:
-        stored = {node.name: target.blocks(*least) for node in graph.nodes if node.name not in spram
-                  and (least := _least_stored(node, [plan.types[i] for i in node.inputs]))}
-        if not stored:
-            break
-        spram.append(max(stored, key=lambda name: stored[name]))
-        plan = _fold_to(graph, cycles, target, spram)
-    return plan
-
-
-def _least_stored(node: Node, xs: list[Tensor]) -> tuple[int, int] | None:
-    """Return the smallest of the memories of a layer that SPRAM can be instead."""
-    return min((memory for fold in node.layer.folds(*xs)
-                if (memory := node.layer.stores(fold, *xs)) and _suits(memory)),
-               key=lambda memory: memory[0] * memory[1], default=None)
-
-
-def _fold_to(graph: Graph, cycles: int, target: Target, spram: Collection[str] = ()) -> Plan:
-    """Return the plan of :func:`fold_to` where some layers are in SPRAM.
-
-    What the device has too little of becomes dearer, until it suffices or the rest does not either;
-    then as many layers as possible have it at its usual price again.
-    """
-    usual, search = Prices(), _Search(graph, cycles, target, spram)
+    usual, search = Prices(), _Search(graph, cycles, target)
+    if target.spram:
+        search.use_spram()
     prices, first = usual, search.plan(usual)
     plan = first
     if plan.fits:
@@ -300,9 +292,10 @@ def _check(plan: Plan) -> None:
     if plan.fits_in(MOST):
         return
     needs, target = plan.cost, plan.target
+    beside = f" beside {needs.spram} of SPRAM" if needs.spram else ""
     raise ValueError(
-        f"about {needs.lut4:,} LUTs, {needs.ff:,} flip-flops, {needs.bram} blocks of memory and "
-        f"{needs.dsp} multipliers are needed for a frame every {plan.steps:,} cycles; "
+        f"about {needs.lut4:,} LUTs, {needs.ff:,} flip-flops, {needs.bram} blocks of memory{beside} "
+        f"and {needs.dsp} multipliers are needed for a frame every {plan.steps:,} cycles; "
         f"{target.name} has {target.lut4:,}, {target.ff:,} (of both {MOST:.0%} can be routed), "
         f"{target.bram} and {target.dsp}: ask for fewer frames a second, or take a larger board"
         f"{_instead(plan)}")
