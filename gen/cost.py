@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["KINDS", "LOADER", "SPRAM", "Cost", "Estimate", "Target", "rom_lut"]
+__all__ = ["KINDS", "LOADER", "Cost", "Estimate", "Target", "rom_lut", "sprams"]
 
 KINDS = {"lut4": "LUT4s", "ff": "flip-flops", "dsp": "DSPs", "bram": "memories",
          "spram": "SPRAMs"}
@@ -16,7 +16,7 @@ KINDS = {"lut4": "LUT4s", "ff": "flip-flops", "dsp": "DSPs", "bram": "memories",
 SPRAM = (16384, 16)
 """Words and bits of a block of SPRAM (Lattice FPGA-TN-02022)."""
 LOADER = 40
-"""LUTs that fill one at start, as synthesized."""
+"""LUTs that fill a memory at start, as synthesized."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,12 @@ class Estimate(NamedTuple):
         """Return the estimate of all `parts` together."""
         lut4, ff, dsp, bram, port, spram = zip(*parts, strict=True)
         return cls(sum(lut4), sum(ff), sum(dsp), sum(bram), max(port), sum(spram))
+
+
+def sprams(depth: int, width: int) -> int:
+    """Return the blocks of SPRAM of a memory."""
+    words, bits = SPRAM
+    return -(-depth // words) * -(-width // bits)
 
 
 def rom_lut(depth: int, width: int) -> int:

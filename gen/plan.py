@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from amaranth.lib import data
 
-from bittern.gen.cost import Cost, Estimate, Target
+from bittern.gen.cost import Cost, Estimate, Target, sprams
 from bittern.gen.ir import INPUT, Fold, Graph, Layer, Tensor
 from bittern.gen.layers.loop import LoopExit
 from bittern.gen.layers.weighted import Weighted
@@ -330,7 +330,7 @@ def _queue(name: str, layer: str, tensor: Tensor, count: int, depth: int, *,
     bits = count * tensor.element.width
     words = depth or transfers(tensor.vectors * transfers(tensor.channels, count), WAITS)
     cost = (Cost(bits + 4, 2 * bits + 2, bare=bits) if depth == 2 else
-            Cost(60, 40, spram=1) if spram else Cost(30, 30, ((words, bits),)))
+            Cost(60, 40, spram=sprams(words, bits)) if spram else Cost(30, 30, ((words, bits),)))
     return Placed(f"{name}_queue", layer,
                   partial(Queue, data.ArrayLayout(tensor.element, count), depth, one_port=spram),
                   Store(depth), 0, (), cost, cuts=True)

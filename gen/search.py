@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from bittern.gen.cost import SPRAM, rom_lut
+from bittern.gen.cost import rom_lut, sprams
 from bittern.gen.ir import INPUT
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.plan import FULL, MOST, Plan, route
@@ -109,17 +109,30 @@ class _Search:
 
     def use_spram(self) -> None:
         """Have SPRAM take the place of the largest memories until the blocks suffice."""
-        stored = {node: [(f, memory) for f in node.layer.folds(*self._xs(node))
-                         if (memory := node.layer.stores(f, *self._xs(node))) and _suits(memory)]
-                  for node in self.graph.nodes}
-        blocks = {node: min(self.target.blocks(*memory) for _, memory in able)
-                  for node, able in stored.items() if able}
-        largest = sorted(blocks, key=lambda node: blocks[node], reverse=True)
-        for node in largest[:self.target.spram]:
+        stored = {node.name: {f: memory for f in node.layer.folds(*self._xs(node))
+                              if (memory := node.layer.stores(f, *self._xs(node)))
+                              and memory[0] > 1} for node in self.graph.nodes}
+        blocks = {name: min(self.target.blocks(*memory) for memory in able.values())
+                  for name, able in stored.items() if able}
+        least = {name: min(sprams(*memory) for memory in stored[name].values()) for name in blocks}
+        left, moved = self.target.spram, []
+
+        def move(name: str, most: int) -> None:
+            (node,) = (node for node in self.graph.nodes if node.name == name)
+            self.options[name] = self._options(node, [
+                replace(f, spram=True) for f, memory in stored[name].items()
+                if sprams(*memory) <= most])
+
+        for name in sorted(blocks, key=lambda name: blocks[name], reverse=True):
+            if least[name] > left:
+                continue
             if _suffices(self.plan(Prices().raised("block", RAISE)), "block"):
                 break
-            self.options[node.name] = self._options(
-                node, [replace(f, spram=True) for f, _ in stored[node]])
+            move(name, least[name])
+            left -= least[name]
+            moved.append(name)
+        if moved and left: # what is left makes the words of the largest wider
+            move(moved[0], least[moved[0]] + left)
 
     def _options(self, node: Node, folds: Iterable[Fold]) -> list[tuple[Fold, Needs]]:
         xs = self._xs(node)
@@ -180,11 +193,6 @@ class _Search:
         return Plan(self.graph, folds,
                     replace(self.target, block_luts=prices.of_block(self.target)),
                     {name: own.of_block(self.target) for name, own in (special or {}).items()})
-
-
-def _suits(memory: tuple[int, int]) -> bool:
-    """Return whether a block of SPRAM can be instead of a memory."""
-    return 1 < memory[0] <= SPRAM[0] and memory[1] <= SPRAM[1]
 
 
 def fold_to(graph: Graph, cycles: int, target: Target) -> Plan:

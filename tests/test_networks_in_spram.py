@@ -76,6 +76,16 @@ def test_spram_takes_the_place_of_the_largest_memories_if_need_be():
     assert len(two.images["n2"]) == 40 * 24
 
 
+def test_spram_that_is_left_makes_words_wider():
+    slow = PLAN
+    target = replace(slow.target, lut4=10**5)
+    fast = fold_to(GRAPH, slow.steps // 3, target)
+    faster = fold_to(GRAPH, 1, target)
+    assert slow.cost.spram < fast.cost.spram <= faster.cost.spram == 4
+    assert slow.steps > fast.steps > faster.steps
+    assert fold_to(GRAPH, 1, replace(target, spram=2)).cost.spram == 2
+
+
 @pytest.mark.parametrize("engine", [compiled, verilator])
 def test_weights_come_through_a_stream(engine, tmp_path):
     found = engine.run(to_verilog(Design(PLAN)), vectors(), tmp_path, seed=1)

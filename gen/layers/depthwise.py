@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from bittern.gen.cost import LOADER, Cost, rom_lut
+from bittern.gen.cost import LOADER, Cost, rom_lut, sprams
 from bittern.gen.ir import Fold, Tensor
 from bittern.gen.layers.weighted import Form, Weighted
 from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
@@ -165,7 +165,8 @@ class Depthwise(Weighted):
         return reading_cost(self.patches, x, fold.simd) + Cost(
             lut, ff, memories, fold.simd * width + (fold.pe * product.ff if fmt.dsp else 0),
             fold.pe * fmt.dsp,
-            max(fmt.port, width) if fmt.dsp else fmt.port, spram=fold.spram)
+            max(fmt.port, width) if fmt.dsp else fmt.port,
+            sprams(depth, bits) if fold.spram else 0)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:

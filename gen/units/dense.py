@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from bittern.gen.cost import LOADER, Cost, rom_lut
+from bittern.gen.cost import LOADER, Cost, rom_lut, sprams
 from bittern.gen.ir import Fold
 from bittern.gen.timing import Buffer, Steps
 from bittern.gen.units.unit import Unit, sentence
@@ -175,4 +175,4 @@ class DenseUnit(Unit):
             memories += ((2 << (in_folds - 1).bit_length(), fold.simd * x.width),)
         return Cost(lut, ff, memories, bare, dsp=tiles * self.fmt.dsp,
                     port=max(self.fmt.port, x.width) if self.fmt.dsp else self.fmt.port,
-                    spram=fold.spram)
+                    spram=sprams(depth, width) if fold.spram else 0)
