@@ -67,6 +67,8 @@ POINTS = {
     "kws-25f": Point("mlperf_tiny_kws", "ulx3s_25f", 3100, 100),
     "kws-20k": Point("mlperf_tiny_kws", "tang_primer_20k", 1850, 120),
     "kws-9k": Point("mlperf_tiny_kws", "tang_nano_9k", 160, 54),
+    "tfc-up5k": Point("tfc_w1a1", "icebreaker", clock=48),
+    "tfc-w2a2-up5k": Point("tfc_w2a2", "icebreaker", clock=40),
     "kws-up5k": Point("mlperf_tiny_kws", "icebreaker", 29, 30),
     "digits-wired": Point("digits", "ulx3s_85f", 100e6, 100, 100e6, hardened=True),
     "jets-wired": Point("jet_tagging_w6a6", "ulx3s_85f", 100e6, 100, 100e6, hardened=True),
