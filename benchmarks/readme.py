@@ -71,8 +71,8 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
                   r["predicted_cycles_per_inference"], f"{r['lut4']:,}", f"{r['ff']:,}",
                   r["bram"], r["dsp"])
     yield ("\nThe iCEBreaker has the weights of `mlperf_tiny_kws` and `tfc_w2a2` in SPRAM, which "
-           "it fills from its flash at start. The rate is that inside the chip: the UART of the host "
-           "link is far slower. For comparison, the continuous integration of [FINN+]("
+           "it fills from its flash at start. The rate is that inside the chip: the UART of the "
+           "host link is far slower. For comparison, the continuous integration of [FINN+]("
            "https://github.com/eki-project/finn-plus) reports 1,428,557 classifications/s in "
            "17,675 LUT6 for `tfc_w1a1` on an RFSoC 2x2 at 100 MHz, shell included. Of MLPerf Tiny "
            "fpgaConvNet reports 3,088/s for keywords and 2,431/s for images on a ZedBoard, and "
