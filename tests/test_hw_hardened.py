@@ -228,3 +228,16 @@ def test_a_pipeline_of_one_input_and_no_adder_is_wires():
     operator = ConstantMatrix(search(np.array([[4]]), np.array([0]), [(-4, 3)], Family.ICE40),
                               Family.ICE40, 100)
     assert (operator.latency, operator.outputs) == (0, (signed(5),))
+
+
+def test_no_register_holds_a_bit_that_never_changes():
+    rng = np.random.default_rng(4)
+    matrix = 4 * rng.integers(-9, 10, (5, 4)) * rng.integers(0, 2, (5, 4))
+    graph = search(matrix, rng.integers(-99, 99, 5), [(-8, 7)] * 4, Family.ECP5, steps=0)
+    x = rng.integers(-8, 8, (500, graph.operands))
+    given = [lo for lo, _ in graph.inputs[graph.operands:]]
+    nodes = x @ graph.rows[:, :graph.operands].T + graph.rows[:, graph.operands:] @ given
+    assert any(graph.steady)
+    for y, steady, (lo, hi) in zip(nodes.T, graph.steady, graph.ranges, strict=True):
+        assert len({*(y % (1 << steady))}) == 1
+        assert lo == hi or len({*(y % (2 << steady))}) == 2

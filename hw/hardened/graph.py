@@ -120,10 +120,18 @@ class Graph:
         return tuple(shape_of(*ends) for ends in self.ranges)
 
     @cached_property
+    def steady(self) -> tuple[int, ...]:
+        """How many low bits of each node are the same for all inputs; none is told of constants."""
+        rows = self.rows[:, :self.operands]
+        lowest = np.where(rows, rows & -rows, 0)
+        least = np.where(rows.any(axis=1), np.bitwise_or.reduce(lowest, axis=1), 1)
+        return tuple((int(n) & -int(n)).bit_length() - 1 for n in least)
+
+    @cached_property
     def widths(self) -> tuple[int, ...]:
         """The bits of each node that a register holds: none of a constant."""
-        return tuple(shape.width if lo < hi else 0
-                     for shape, (lo, hi) in zip(self.shapes, self.ranges, strict=True))
+        return tuple(shape.width - steady if lo < hi else 0 for shape, steady, (lo, hi)
+                     in zip(self.shapes, self.steady, self.ranges, strict=True))
 
     @cached_property
     def depths(self) -> tuple[int, ...]:

@@ -151,10 +151,15 @@ def _wide(value: Value) -> Value:
 
 def _wait(values: dict[int, Value], plan: Schedule, stages: Stages, at: int
           ) -> tuple[dict[int, Value], int]:
-    """Return what is needed after stage `at`, a register later."""
+    """Return what is needed after stage `at`, a register later: of that, bits that may change."""
+    graph = plan.graph
     left = [node for node in values if plan.until[node] > at]
-    held = stages.stage([values[node] for node in left], f"sums_{at}")
-    return dict(zip(left, held, strict=True)), at + 1
+    held = stages.stage([values[node][graph.steady[node]:] for node in left], f"sums_{at}")
+    later = {}
+    for node, value in zip(left, held, strict=True):
+        wide = Cat(Const(graph.ranges[node][0], unsigned(graph.steady[node])), value)
+        later[node] = wide.as_signed() if values[node].shape().signed else wide
+    return later, at + 1
 
 
 def _shift(value: Value, shift: int) -> Value:
