@@ -199,7 +199,12 @@ class Hardened(wiring.Component):
             values = list(operator.gates(stages, *values))
             values = [v >> layer.shift for v in values]
             if layer.pools:
-                values = _pool(stages, stages.stage(values, f"sums_{k}"), layer, k)
+                # the clip behind the registers inverts for free
+                turned = operator.graph.inverted
+                held = stages.stage([~v if j in turned else v for j, v in enumerate(values)],
+                                    f"sums_{k}")
+                values = _pool(stages, [~v if j in turned else v for j, v in enumerate(held)],
+                               layer, k)
                 continue
             if layer.clip:
                 values = [clipped(stages, v, *layer.clip) for v in values]
