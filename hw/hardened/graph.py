@@ -120,18 +120,20 @@ class Graph:
         return tuple(shape_of(*ends) for ends in self.ranges)
 
     @cached_property
-    def steady(self) -> tuple[int, ...]:
-        """How many low bits of each node are the same for all inputs; none is told of constants."""
-        rows = self.rows[:, :self.operands]
-        lowest = np.where(rows, rows & -rows, 0)
-        least = np.where(rows.any(axis=1), np.bitwise_or.reduce(lowest, axis=1), 1)
-        return tuple((int(n) & -int(n)).bit_length() - 1 for n in least)
+    def changing(self) -> tuple[tuple[int, int], ...]:
+        """The bits of each node that are not the same for all inputs: the first, and one more."""
+        any_bit = np.bitwise_or.reduce(self.rows[:, :self.operands], axis=1)
+        found = []
+        for bits, (lo, hi), shape in zip(any_bit, self.ranges, self.shapes, strict=True):
+            first = (int(bits) & -int(bits)).bit_length() - 1 # what all weights are multiples of
+            end = shape.width if lo < 0 <= hi else (lo ^ hi).bit_length()
+            found.append((first, end) if lo < hi else (0, 0))
+        return tuple(found)
 
     @cached_property
     def widths(self) -> tuple[int, ...]:
-        """The bits of each node that a register holds: none of a constant."""
-        return tuple(shape.width - steady if lo < hi else 0 for shape, steady, (lo, hi)
-                     in zip(self.shapes, self.steady, self.ranges, strict=True))
+        """The bits of each node that a register holds."""
+        return tuple(end - first for first, end in self.changing)
 
     @cached_property
     def depths(self) -> tuple[int, ...]:

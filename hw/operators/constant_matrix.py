@@ -154,11 +154,15 @@ def _wait(values: dict[int, Value], plan: Schedule, stages: Stages, at: int
     """Return what is needed after stage `at`, a register later: of that, bits that may change."""
     graph = plan.graph
     left = [node for node in values if plan.until[node] > at]
-    held = stages.stage([values[node][graph.steady[node]:] for node in left], f"sums_{at}")
+    changing = [slice(*graph.changing[node]) for node in left]
+    held = stages.stage([values[node][bits] for node, bits in zip(left, changing, strict=True)],
+                        f"sums_{at}")
     later = {}
-    for node, value in zip(left, held, strict=True):
-        wide = Cat(Const(graph.ranges[node][0], unsigned(graph.steady[node])), value)
-        later[node] = wide.as_signed() if values[node].shape().signed else wide
+    for node, bits, value in zip(left, changing, held, strict=True):
+        lo, shape = graph.ranges[node][0], graph.shapes[node]
+        wide = Cat(Const(lo, unsigned(bits.start)), value,
+                   Const(lo >> bits.stop, unsigned(shape.width - bits.stop)))
+        later[node] = wide.as_signed() if shape.signed else wide
     return later, at + 1
 
 
