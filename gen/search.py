@@ -290,8 +290,12 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
     plan = fold_to(graph, max(int(target.clock_mhz * 1e6 / fps), 1), target)
     reached = target.clock_mhz * 1e6 / plan.steps
     if reached < fps:
+        why = "every layer is unfolded"
+        if plan.estimate.spram:
+            why = "SPRAM gives no more weights a cycle"
+            reached = target.clock_mhz * 1e6 / make_plan(graph, target, float("inf")).steps
         raise ValueError(f"at most {reached:,.0f} frames a second are possible at "
-                         f"{target.clock_mhz:g} MHz, not {fps:,.0f}: every layer is unfolded")
+                         f"{target.clock_mhz:g} MHz, not {fps:,.0f}: {why}")
     _check(plan)
     return plan
 

@@ -18,7 +18,7 @@ from bittern.gen.design import Design
 from bittern.gen.ir import INPUT, Graph, Node, Tensor
 from bittern.gen.layers import Dense, Depthwise, Requantize
 from bittern.gen.rtlil import to_rtlil
-from bittern.gen.search import fold_to
+from bittern.gen.search import fold_to, make_plan
 from bittern.gen.verilog import to_verilog
 from bittern.hw.flash_reader import FlashReader
 from bittern.hw.patches import Axis, Patches
@@ -84,6 +84,14 @@ def test_spram_that_is_left_makes_words_wider():
     assert slow.cost.spram < fast.cost.spram <= faster.cost.spram == 4
     assert slow.steps > fast.steps > faster.steps
     assert fold_to(GRAPH, 1, replace(target, spram=2)).cost.spram == 2
+
+
+def test_a_rate_that_spram_does_not_give_is_told():
+    fastest = make_plan(GRAPH, PLAN.target, float("inf"))
+    assert fastest.cost.spram
+    most = PLAN.target.clock_mhz * 1e6 / fastest.steps
+    with pytest.raises(ValueError, match=f"at most {most:,.0f} frames a second .* SPRAM gives"):
+        make_plan(GRAPH, PLAN.target, 1e6)
 
 
 @pytest.mark.parametrize("engine", [compiled, verilator])
