@@ -300,7 +300,7 @@ def test_unknown_board(tiny, tmp_path):
 
 def test_too_small_board(tmp_path):
     rng = np.random.default_rng(1)
-    path = model(tmp_path / "large.onnx", shape=(1, 512), weights=rng.integers(-7, 8, (512, 400)))
+    path = model(tmp_path / "large.onnx", shape=(1, 1024), weights=rng.integers(-7, 8, (1024, 800)))
     line = refused("build", path, "--board", "icebreaker", "-o", tmp_path / "out")
     assert "iCEBreaker has" in line
     assert "needed" in line
