@@ -21,9 +21,8 @@ digits: $(VENV)/.run ## Run the main job on the network that ships: to a bitstre
 
 install: $(VENV)/.run ## Install Bittern in .venv
 
-test: $(VENV)/.dev ## Run the fast tests (a design in Verilator, one routed), and lint
+test: lint ## Check style and types, run the fast tests (a design in Verilator, one routed)
 	$(VENV)/bin/python -m pytest -q -m "not slow" -n auto --dist worksteal
-	@$(MAKE) --no-print-directory lint
 
 slow: $(VENV)/.dev ## Run all tests, the slow ones too
 	$(VENV)/bin/python -m pytest -q

@@ -58,7 +58,7 @@ from bittern.sim import compiled
 from bittern.sim.vectors import Vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from amaranth import Shape, Value
 
@@ -201,15 +201,18 @@ class Hardened(wiring.Component):
             if layer.pools:
                 # the clip behind the registers inverts for free
                 turned = operator.graph.inverted
-                held = stages.stage([~v if j in turned else v for j, v in enumerate(values)],
-                                    f"sums_{k}")
-                values = _pool(stages, [~v if j in turned else v for j, v in enumerate(held)],
-                               layer, k)
+                values = _turn(stages.stage(_turn(values, turned), f"sums_{k}"), turned)
+                values = _pool(stages, values, layer, k)
                 continue
             if layer.clip:
                 values = [clipped(stages, v, *layer.clip) for v in values]
             values = stages.stage(values, f"layer_{k}")
         return values
+
+
+def _turn(values: Sequence[Value], which: Collection[int]) -> list[Value]:
+    """Return `values`, of which some are inverted."""
+    return [~v if k in which else v for k, v in enumerate(values)]
 
 
 def _pool(stages: Stages, values: list[Value], layer: Layer, k: int) -> list[Value]:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["MANIFEST", "new_folder", "read_manifest"]
+__all__ = ["LOAD", "MANIFEST", "new_folder", "read_manifest"]
 
 MANIFEST = "manifest.json"
+LOAD = "load.bin"
+"""File of what a design loads at start, if it does."""
 
 
 @contextmanager

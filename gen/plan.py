@@ -125,7 +125,7 @@ class Plan:
 
     @cached_property
     def _timed(self) -> tuple[list[Placed], Timing]:
-        endless = self._endless
+        endless = self.draft
         if not any(cell.promised == Store(0) for cell in endless):
             return endless, self._simulate(endless)
         # A queue as deep as it ever was when it had no end holds nothing up, under stalls neither:
@@ -143,7 +143,7 @@ class Plan:
         return min(found, key=lambda pair: pair[1].interval)
 
     @cached_property
-    def _endless(self) -> list[Placed]:
+    def draft(self) -> list[Placed]:
         """The cells, before it is known how deep queues must be."""
         return self._layout({})
 
@@ -206,20 +206,11 @@ class Plan:
                 node.layer.cost(fold, *xs), cuts), *sources)
             at[node.name] = source.cell
             if isinstance(node.layer, LoopExit):
-                entry, (y,) = node.layer.entry, xs
-                name, lanes, back = f"{entry}_back", fold.pe, source
-                if fold.spram: # which is written in every second cycle at the most
-                    lanes *= 2
-                    for cell in route(f"{name}_pair", node.name, y, fold.pe, lanes):
-                        back = add(cell, back)
-                # A queue for a whole frame is never full: nothing waits for what waits for it.
-                back = add(_queue(name, node.name, y, lanes, max(y.size // lanes, 2),
-                                  spram=fold.spram), back)
-                for cell in (*route(f"{name}_each", node.name, y, lanes, fold.pe),
-                             *route(name, node.name, y, fold.pe, self.folds[entry].pe)):
+                back = source
+                for cell in self._way_back(node.layer.entry, node.name, xs[0]):
                     back = add(cell, back)
-                first = cells[at[entry]]
-                cells[at[entry]] = replace(first, sources=(*first.sources, back))
+                first = cells[at[node.layer.entry]]
+                cells[at[node.layer.entry]] = replace(first, sources=(*first.sources, back))
                 source = Source(source.cell, 1)
             depth = node.layer.at_once(fold, *xs)
             ends = node.name == self.graph.output and isinstance(node.layer, LoopExit)
@@ -230,6 +221,18 @@ class Plan:
                                     depth), source)
             publish(node.name, source)
         return cells
+
+    def _way_back(self, entry: str, end: str, x: Tensor) -> list[Placed]:
+        """Return the cells from the end of a loop to its entry."""
+        name, fold = f"{entry}_back", self.folds[end]
+        # A queue of one port is written in every second cycle at the most.
+        lanes = fold.pe * (2 if fold.spram else 1)
+        # A queue for a whole frame is never full: nothing waits for what waits for it.
+        depth = max(x.size // lanes, 2)
+        return [*route(f"{name}_pair", end, x, fold.pe, lanes),
+                _queue(name, end, x, lanes, depth, spram=fold.spram),
+                *route(f"{name}_each", end, x, lanes, fold.pe),
+                *route(name, end, x, fold.pe, self.folds[entry].pe)]
 
     @cached_property
     def images(self) -> dict[str, bytes]:
@@ -247,7 +250,7 @@ class Plan:
     @cached_property
     def estimate(self) -> Estimate:
         """As `cost`, before it is known how deep queues must be."""
-        return self._estimate(self._endless)
+        return self._estimate(self.draft)
 
     @cached_property
     def cost(self) -> Estimate:
@@ -276,7 +279,7 @@ class Plan:
 
         Where there is a loop, a frame waits before it until the one before is in its last turn.
         """
-        cells, turns, passages = self._endless, self.graph.turns, self.graph.passages()
+        cells, turns, passages = self.draft, self.graph.turns, self.graph.passages()
         if turns == 1:
             return _slowest(cells)
         inside = [k for k, cell in enumerate(cells) if passages.get(cell.layer, 1) > 1]

@@ -257,7 +257,7 @@ def best_plan(graphs: Sequence[Graph], target: Target, fps: float | None = None)
     rated = fps is not None and fps < float("inf")
     enough = plans[0].graph.input.size if fps is None else 0 # cycles that are fast enough
     return min(plans, key=lambda plan: (0 if rated else max(plan.steps, enough), Needs.of(
-        (cell.cost for cell in plan.cells), target).weight(Prices(), target)))
+        (cell.cost for cell in plan.draft), target).weight(Prices(), target)))
 
 
 def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
@@ -306,8 +306,8 @@ def _check(plan: Plan) -> None:
     needs, target = plan.cost, plan.target
     beside = f" beside {needs.spram} of SPRAM" if needs.spram else ""
     raise ValueError(
-        f"about {needs.lut4:,} LUTs, {needs.ff:,} flip-flops, {needs.bram} blocks of memory{beside} "
-        f"and {needs.dsp} multipliers are needed for a frame every {plan.steps:,} cycles; "
+        f"about {needs.lut4:,} LUTs, {needs.ff:,} flip-flops, {needs.bram} blocks of memory{beside}"
+        f" and {needs.dsp} multipliers are needed for a frame every {plan.steps:,} cycles; "
         f"{target.name} has {target.lut4:,}, {target.ff:,} (of both {MOST:.0%} can be routed), "
         f"{target.bram} and {target.dsp}: ask for fewer frames a second, or take a larger board"
         f"{_instead(plan)}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bittern.gen.cost import KINDS
+from bittern.gen.folder import LOAD
 from bittern.gen.layers import LoopEntry, LoopExit, Requantize
 from bittern.gen.layers.weighted import Weighted
 from bittern.gen.search import choices
@@ -179,7 +180,7 @@ def header(top: str, plan: dict[str, Any]) -> str:
                      f"{sign} each, the first in the lowest bits")
     if plan["load_bytes"]:
         lines.append(f"stream load: after reset {plan['load_bytes']:,} bytes of weights, those of "
-                     "load.bin; i waits for them")
+                     f"{LOAD}; i waits for them")
     rows = [("layer", "kind", "shape", "range", "pe", "simd", "cycles", "how")]
     rows += [(x["layer"], x["kind"], "x".join(map(str, x["shape"])), f"{x['lo']}..{x['hi']}",
               str(x["pe"]), str(x["simd"]), str(x["cycles"]), x["how"]) for x in plan["layers"]]

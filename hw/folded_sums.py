@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from amaranth import Cat, Const, Module, Mux, Shape, Signal, Value, unsigned
 from amaranth.lib import memory, stream, wiring
@@ -193,38 +193,38 @@ class FoldedSums(wiring.Component):
         word: Value = Const(words[0], width)
         primed: Value = Const(1)
         if len(words) > 1:
-            ahead, ready, blocks = 1 + is_far(width), Value.cast(1), self.block or self.loads
-            en = Signal(name="step")
-            if self.loads:
-                m.submodules.weights = loaded = LoadedMemory(len(words), width)
-                wiring.connect(m, wiring.flipped(self.load), loaded.load)
-                ready = loaded.loaded
-                m.d.comb += [self.loaded.eq(ready), loaded.read.eq(en)]
-                address, word = loaded.address, loaded.word
-            else:
-                m.submodules.weights = weights = memory.Memory( # type: ignore[var-annotated]
-                    shape=unsigned(width), depth=len(words), init=words,
-                    attrs={"rom_style": "block" if self.block else "logic"})
-                port = weights.read_port()
-                m.d.comb += port.en.eq(en)
-                address, word = port.addr, port.data
+            port, filled = self._weights(m, words, width)
+            blocks, ahead = self.block or self.loads, 1 + is_far(width)
             if blocks:
                 read = Signal(ahead, name="primed") # that many steps are read
-                with m.If(ready):
+                with m.If(filled):
                     m.d.sync += read.eq(Cat(1, read))
                 primed = read[-1]
-            m.d.comb += [en.eq(take | ready & ~primed),
-                         address.eq(self.turns.address(m, en, steps, "next_k"))]
+            m.d.comb += [port.addr.eq(self.turns.address(m, port.en, steps, "next_k")),
+                         port.en.eq(take | filled & ~primed)]
+            word = port.data
             if blocks:
                 if ahead > 1:
                     near = Signal(width, name="near", reset_less=True)
-                    with m.If(en):
+                    with m.If(port.en):
                         m.d.sync += near.eq(word)
                     word = near
                 codes = Signal(width, name="codes", reset_less=True)
                 m.d.sync += codes.eq(word)
                 word = codes
         return [word[j:j + self.fmt.width] for j in range(0, width, self.fmt.width)], primed
+
+    def _weights(self, m: Module, words: list[int], width: int) -> tuple[Any, Value]:
+        """Return a port to read the weights, and whether they are there."""
+        if self.loads:
+            m.submodules.weights = loaded = LoadedMemory(len(words), width)
+            wiring.connect(m, wiring.flipped(self.load), loaded.load)
+            m.d.comb += self.loaded.eq(loaded.loaded)
+            return loaded, loaded.loaded
+        m.submodules.weights = weights = memory.Memory( # type: ignore[var-annotated]
+            shape=unsigned(width), depth=len(words), init=words,
+            attrs={"rom_style": "block" if self.block else "logic"})
+        return weights.read_port(), Const(1)
 
     def _accumulate(self, m: Module, valid: Value, sums: list[Sum], results: Queue) -> None:
         """Add the sums of a row's steps to its bias. Rows come in order: a counter knows which."""

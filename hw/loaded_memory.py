@@ -1,4 +1,4 @@
-"""Memory that is filled at start: what a bitstream cannot fill, such as SPRAM of the iCE40 UltraPlus."""
+"""Memory that is filled at start: what no bitstream fills, as SPRAM of the iCE40 UltraPlus."""
 
 from __future__ import annotations
 
@@ -41,22 +41,21 @@ class LoadedMemory(wiring.Component):
         The bytes of :func:`image_of`; no more are taken.
     loaded : ``Out(1)``
         Whether all have come; nothing may be read before.
-    address : ``In(range(depth))``
-    read : ``In(1)``
-    word : ``Out(width)``
+    addr, en, data
+        As of a read port of :class:`amaranth.lib.memory.Memory`.
     """
 
     load: stream.Interface
     loaded: Signal
-    address: Signal
-    read: Signal
-    word: Signal
+    addr: Signal
+    en: Signal
+    data: Signal
 
     def __init__(self, depth: int, width: int) -> None:
         self.depth, self.width = depth, width
         self.bytes = -(-width // 8)
         super().__init__({"load": In(stream.Signature(8)), "loaded": Out(1),
-                          "address": In(range(depth)), "read": In(1), "word": Out(width)})
+                          "addr": In(range(depth)), "en": In(1), "data": Out(width)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -66,11 +65,11 @@ class LoadedMemory(wiring.Component):
         at, byte = Signal(range(self.depth)), Signal(range(self.bytes))
         before = Signal(8 * (self.bytes - 1), reset_less=True)
         step, whole = self.load.valid & self.load.ready, byte == self.bytes - 1
-        address = Mux(self.loaded, self.address, at)
+        addr = Mux(self.loaded, self.addr, at)
         m.d.comb += [
-            self.load.ready.eq(~self.loaded), write.en.eq(step & whole), write.addr.eq(address),
-            write.data.eq(Cat(before, self.load.payload)), read.addr.eq(address),
-            read.en.eq(self.loaded & self.read), self.word.eq(read.data),
+            self.load.ready.eq(~self.loaded), write.en.eq(step & whole), write.addr.eq(addr),
+            write.data.eq(Cat(before, self.load.payload)), read.addr.eq(addr),
+            read.en.eq(self.loaded & self.en), self.data.eq(read.data),
         ]
         with m.If(step):
             m.d.sync += [before.eq(Cat(before, self.load.payload)[8:]),

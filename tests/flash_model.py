@@ -2,8 +2,10 @@
 """A serial flash, as a component: wakes up when told to, and reads from an address on."""
 
 from amaranth import Cat, Module, Signal, unsigned
-from amaranth.lib import memory, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib import memory, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from bittern.hw.flash_reader import FlashReader
 
 
 class Flash(wiring.Component):
@@ -31,4 +33,20 @@ class Flash(wiring.Component):
                 m.d.sync += word.eq(Cat(self.copi, word))
         with m.Elif(before & ~self.clk & awake & (bits >= 32) & (word[24:] == 0x03)):
             m.d.sync += self.cipo.eq(read.data.bit_select(~bits[:3], 1))
+        return m
+
+
+class Stored(wiring.Component):
+    """A flash and what reads `count` bytes of it, from `address` on."""
+
+    def __init__(self, content, at, address, count):
+        self.flash, self.reader = Flash(content, at), FlashReader(address, count, wake=20)
+        super().__init__({"o": Out(stream.Signature(8))})
+
+    def elaborate(self, _platform):
+        m = Module()
+        m.submodules.flash, m.submodules.reader = flash, reader = self.flash, self.reader
+        m.d.comb += [getattr(flash, pin).eq(getattr(reader, pin)) for pin in ("cs", "clk", "copi")]
+        m.d.comb += reader.cipo.eq(flash.cipo)
+        connect(m, reader.o, flipped(self.o))
         return m

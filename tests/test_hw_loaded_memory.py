@@ -25,8 +25,8 @@ class Lookup(wiring.Component):
         m.submodules.memory = memory = self.memory
         connect(m, flipped(self.load), memory.load)
         step = memory.loaded & (self.o.ready | ~self.o.valid)
-        m.d.comb += [memory.address.eq(self.i.payload), memory.read.eq(step & self.i.valid),
-                     self.i.ready.eq(step), self.o.payload.eq(memory.word)]
+        m.d.comb += [memory.addr.eq(self.i.payload), memory.en.eq(step & self.i.valid),
+                     self.i.ready.eq(step), self.o.payload.eq(memory.data)]
         with m.If(step):
             m.d.sync += self.o.valid.eq(self.i.valid)
         return m

@@ -8,7 +8,7 @@ import pytest
 from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
-from flash_model import Flash
+from flash_model import Stored
 
 from bittern.boards import board
 from bittern.boards.host import Device, pack, unpack
@@ -20,7 +20,6 @@ from bittern.gen.layers import Dense, Depthwise, Requantize
 from bittern.gen.rtlil import to_rtlil
 from bittern.gen.search import fold_to, make_plan
 from bittern.gen.verilog import to_verilog
-from bittern.hw.flash_reader import FlashReader
 from bittern.hw.patches import Axis, Patches
 from bittern.hw.serial import Serial
 from bittern.hw.thresholds import Thresholds
@@ -137,12 +136,9 @@ class OnBoard(wiring.Component):
     def elaborate(self, _platform):
         m = Module()
         m.submodules.serial = self.serial
-        m.submodules.flash = flash = Flash(PLAN.load, at=1000)
-        m.submodules.reader = reader = FlashReader(1000, len(PLAN.load), wake=30)
-        connect(m, reader.o, self.serial.load)
-        m.d.comb += [getattr(flash, pin).eq(getattr(reader, pin)) for pin in ("cs", "clk", "copi")]
-        m.d.comb += [reader.cipo.eq(flash.cipo), self.serial.rx.eq(self.rx),
-                     self.tx.eq(self.serial.tx)]
+        m.submodules.stored = stored = Stored(PLAN.load, 1000, 1000, len(PLAN.load))
+        connect(m, stored.o, self.serial.load)
+        m.d.comb += [self.serial.rx.eq(self.rx), self.tx.eq(self.serial.tx)]
         return m
 
 

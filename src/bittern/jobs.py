@@ -25,7 +25,7 @@ from bittern.boards.toolchain import tools
 from bittern.gen.compile import compile_network, probe
 from bittern.gen.cost import KINDS
 from bittern.gen.design import Design
-from bittern.gen.folder import MANIFEST, new_folder, read_manifest
+from bittern.gen.folder import LOAD, MANIFEST, new_folder, read_manifest
 from bittern.gen.identifier import identifier
 from bittern.gen.importers import read
 from bittern.gen.ir import INPUT
@@ -54,8 +54,6 @@ __all__ = ["Compiled", "Data", "accuracy", "build", "generate", "golden", "load"
 NO_BOARD = replace(board_named("ulx3s_85f").target(100), name="no board")
 """What is planned for where no board is asked for: a large device, at 100 MHz."""
 
-LOAD = "load.bin"
-"""File of what a design loads at start."""
 TESTBENCH_FRAMES = 16
 TESTBENCH_SEED = 1
 BATCH, BATCH_ELEMENTS = 1000, 2**23
