@@ -237,10 +237,11 @@ class Plan:
     @cached_property
     def images(self) -> dict[str, bytes]:
         """What fills memories at start, by the cells it is for and in the order it comes."""
-        loaded = {node.name for node in self.graph.nodes
-                  if isinstance(node.layer, Weighted) and self.folds[node.name].spram}
-        return {cell.name: cast("FoldedSums", cell.make()).image
-                for cell in self.cells if cell.name in loaded}
+        able = {node.name for node in self.graph.nodes
+                if isinstance(node.layer, Weighted) and self.folds[node.name].spram}
+        units = {cell.name: cast("FoldedSums", cell.make())
+                 for cell in self.cells if cell.name in able}
+        return {name: unit.image for name, unit in units.items() if unit.loads}
 
     @property
     def load(self) -> bytes:

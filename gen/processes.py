@@ -149,7 +149,7 @@ def buffering(steps: Steps, i: Stream, out: Stream) -> Process:
     """Go through steps as :func:`storing` does, that read what has come to a memory."""
     events, rest = _events(steps, 1)
     assert steps.buffer
-    capacity = steps.buffer.capacity
+    capacity, pace = steps.buffer.capacity, steps.buffer.pace
     offered, taken, store = out.offered, out.taken, steps.store
     behind = steps.latency + (1 if store == 2 else 2)
     freed: list[int] = []
@@ -158,7 +158,7 @@ def buffering(steps: Steps, i: Stream, out: Stream) -> Process:
     def take() -> None:
         there = i.taken
         for k in range(len(there), min(len(i.offered), len(freed) + capacity)):
-            there.append(max(i.offered[k], there[-1] + 1 if there else 0,
+            there.append(max(i.offered[k], there[-1] + pace if there else 0,
                              freed[k - capacity] + 1 if k >= capacity else 0))
 
     while True:

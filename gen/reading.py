@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bittern.gen.cost import Cost, rom_lut
+from bittern.gen.cost import Cost, rom_lut, sprams
 from bittern.gen.timing import Buffer, Steps
 from bittern.hw.patches import Axis, Patches
 from bittern.hw.window import BLOCK, rows_of, words_of
@@ -15,7 +16,7 @@ from bittern.hw.window import BLOCK, rows_of, words_of
 if TYPE_CHECKING:
     from bittern.gen.ir import Tensor
 
-__all__ = ["PATCHES", "reading_cost", "reading_cycles", "reading_steps"]
+__all__ = ["PATCHES", "Reading"]
 
 COUNTERS, REGISTERS = 310, 160
 """LUTs and flip-flops of the counters and comparisons of a reader, as synthesized for KWS."""
@@ -39,29 +40,73 @@ PATCHES = (
 """Windows on small maps: with the channels, and the range of the elements."""
 
 
-def reading_cycles(patches: Patches, groups: int) -> int:
-    """Return the cycles of a frame: those of its steps, or of the transfers that come."""
-    (rows, columns), taps = patches.shape, patches.taps
-    return groups * max(rows * columns * taps, patches.rows.size * patches.columns.size)
+@dataclass(frozen=True)
+class Reading:
+    """What a :class:`~bittern.hw.window.WindowReader` takes.
+
+    Parameters
+    ----------
+    patches : Patches
+    x : Tensor
+        The map.
+    lanes : int
+        Channels of a transfer.
+    one_port : bool
+        As of the reader.
+    """
+
+    patches: Patches
+    x: Tensor
+    lanes: int
+    one_port: bool = False
+
+    @property
+    def groups(self) -> int:
+        """Transfers of an element of the map."""
+        return self.x.channels // self.lanes
+
+    @property
+    def pace(self) -> int:
+        """Cycles of a step, and from a transfer to the next."""
+        return 1 + self.one_port
+
+    @property
+    def memory(self) -> tuple[int, int]:
+        """Words and bits of the rows."""
+        return words_of(self.patches, self.groups), self.lanes * self.x.element.width
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of a frame: those of its steps, or of the transfers that come."""
+        (rows, columns), taps = self.patches.shape, self.patches.taps
+        come = self.patches.rows.size * self.patches.columns.size
+        return self.pace * self.groups * max(rows * columns * taps, come)
+
+    def steps(self, taps: int, latency: int, store: int) -> Steps:
+        """Return the timing where there is a result for every `taps` of what is read."""
+        return _steps(self, taps, latency, store)
+
+    @property
+    def cost(self) -> Cost:
+        """Estimated resources."""
+        depth, bits = self.memory
+        cost = Cost(COUNTERS + (bits if self.patches.is_filled else 0), REGISTERS)
+        if self.one_port:
+            return cost + Cost(depth.bit_length() + 10, bits + 3, spram=sprams(depth, bits))
+        return cost + (Cost(memories=((depth, bits),)) if depth * bits >= BLOCK else
+                       Cost(rom_lut(depth, bits)))
 
 
 @lru_cache(maxsize=256)
-def reading_steps(patches: Patches, groups: int, taps: int, latency: int, store: int) -> Steps:
-    """Return the timing of a reader that gives a result for every `taps` of what it reads."""
-    rows, transfers = rows_of(patches.rows), patches.columns.size * groups
-    steps = patches.shape[1] * patches.taps * groups # of a row of windows
-    gives = ((False,) * (taps - 1) + (True,)) * (patches.shape[0] * steps // taps)
-    needs = np.repeat(rows.needs * transfers, steps)
-    frees = np.repeat(np.append(0, rows.frees[:-1]) * transfers, steps)
-    frees[steps - 1::steps] = rows.frees * transfers
-    return Steps((False,) * len(gives), gives, latency, store,
-                 Buffer(tuple(needs.tolist()), tuple(frees.tolist()), rows.kept * transfers))
-
-
-def reading_cost(patches: Patches, x: Tensor, lanes: int) -> Cost:
-    """Estimate a reader of so many channels at a time."""
-    bits = x.element.width * lanes
-    depth = words_of(patches, x.channels // lanes)
-    filled = bits if patches.is_filled else 0
-    memory = ((depth, bits),) if depth * bits >= BLOCK else ()
-    return Cost(COUNTERS + filled + (0 if memory else rom_lut(depth, bits)), REGISTERS, memory)
+def _steps(reading: Reading, taps: int, latency: int, store: int) -> Steps:
+    patches, pace = reading.patches, reading.pace
+    rows, transfers = rows_of(patches.rows), patches.columns.size * reading.groups
+    count = pace * patches.shape[1] * patches.taps * reading.groups # cycles of a row of windows
+    gives = np.zeros(patches.shape[0] * count, bool)
+    gives[pace * (taps - 1)::pace * taps] = True
+    needs = np.repeat(rows.needs * transfers, count)
+    frees = np.repeat(np.append(0, rows.frees[:-1]) * transfers, count)
+    for last in range(1, pace + 1): # the last step, and the cycles it takes
+        frees[count - last::count] = rows.frees * transfers
+    return Steps((False,) * len(gives), tuple(gives.tolist()), latency, store,
+                 Buffer(tuple(needs.tolist()), tuple(frees.tolist()), rows.kept * transfers, pace))

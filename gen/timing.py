@@ -46,11 +46,14 @@ class Buffer:
         For each step, how many transfers of the frame nothing needs after it; at the last step all.
     capacity : int
         Transfers that fit.
+    pace : int
+        Cycles from a transfer that is taken to the next, at least.
     """
 
     needs: tuple[int, ...]
     frees: tuple[int, ...]
     capacity: int
+    pace: int = 1
 
     @classmethod
     def replay(cls, steps: int, transfers: int, *, whole: bool = False) -> Self:

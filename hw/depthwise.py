@@ -55,6 +55,8 @@ class DepthwiseUnit(FoldedSums):
         Channels of a transfer; they divide the channels.
     block, absorbs, turns, loads
         As of :class:`FoldedSums`.
+    one_port : bool
+        As of :class:`~bittern.hw.window.WindowReader`.
 
     Members
     -------
@@ -68,9 +70,11 @@ class DepthwiseUnit(FoldedSums):
 
     def __init__(self, patches: Patches, weights: Ints, bias: Ints, fmt: Format, *, x: Shape,
                  lo: int, hi: int, channels: int, simd: int, block: bool = True,
-                 absorbs: bool = False, turns: Turns = ONCE, loads: bool = False) -> None:
+                 absorbs: bool = False, turns: Turns = ONCE, loads: bool = False,
+                 one_port: bool = False) -> None:
         outputs, taps = len(weights) // turns.count, weights.shape[1]
-        self.reader = WindowReader(patches, x, channels=channels, lanes=simd, by_channel=True)
+        self.reader = WindowReader(patches, x, channels=channels, lanes=simd, by_channel=True,
+                                   one_port=one_port)
         self.fmt, self.x, self.block, self.absorbs = fmt, self.reader.seen, block, absorbs
         codes = fmt.encode(weights)
         constant = bias + fmt.correction(codes, self.x.width).sum(axis=1)

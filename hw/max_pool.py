@@ -35,6 +35,8 @@ class MaxPoolUnit(Component):
     channels : int
     pe : int
         Channels of a transfer; they divide the channels.
+    one_port : bool
+        As of the reader.
 
     Members
     -------
@@ -46,8 +48,10 @@ class MaxPoolUnit(Component):
     i: stream.Interface
     o: stream.Interface
 
-    def __init__(self, patches: Patches, x: Shape, *, channels: int, pe: int) -> None:
-        self.reader = WindowReader(patches, x, channels=channels, lanes=pe, by_channel=True)
+    def __init__(self, patches: Patches, x: Shape, *, channels: int, pe: int,
+                 one_port: bool = False) -> None:
+        self.reader = WindowReader(patches, x, channels=channels, lanes=pe, by_channel=True,
+                                   one_port=one_port)
         self.pe, self.taps = pe, patches.taps
         self.store = store_of(MAX_DELAY, self.taps)
         super().__init__({"i": In(lanes(x, pe)), "o": Out(lanes(self.reader.seen, pe))})

@@ -14,7 +14,7 @@ from amaranth.lib.wiring import In, Out
 from bittern.hw.credit import credit, store_of
 from bittern.hw.ints import shape_of
 from bittern.hw.saturation import limits
-from bittern.hw.stream import Queue
+from bittern.hw.stream import SPRAM, Queue
 from bittern.hw.stream import lanes as _lanes
 
 if TYPE_CHECKING:
@@ -165,6 +165,9 @@ class WindowReader(wiring.Component):
     by_channel : bool
         Whether a window gives all its taps for the first channels, then for the next ones; else all
         the channels of its first tap, then of the next one.
+    one_port : bool
+        Whether the memory is written or read in a cycle, as SPRAM is: a step takes two cycles, and
+        a transfer is taken in every second one at the most.
 
     Members
     -------
@@ -186,10 +189,11 @@ class WindowReader(wiring.Component):
     o: Signal
 
     def __init__(self, patches: Patches, x: Shape, *, channels: int, lanes: int,
-                 by_channel: bool) -> None:
+                 by_channel: bool, one_port: bool = False) -> None:
         if channels % lanes:
             raise ValueError(f"lanes must divide the {channels} channels, not {lanes}")
         self.patches, self.x, self.by_channel, self.lanes = patches, x, by_channel, lanes
+        self.one_port = one_port
         self.groups = channels // lanes
         self.rows = rows_of(patches.rows)
         self.seen = shape_of(*patches.range(*limits(x)))
@@ -201,18 +205,24 @@ class WindowReader(wiring.Component):
         """Transfers of a row."""
         return self.patches.columns.size * self.groups
 
+    @cached_property
+    def depth(self) -> int:
+        """Words of the memory."""
+        return words_of(self.patches, self.groups)
+
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        depth, word = words_of(self.patches, self.groups), self.lanes * self.x.width
+        depth, word = self.depth, self.lanes * self.x.width
         m.submodules.store = store = memory.Memory( # type: ignore[var-annotated]
-            shape=unsigned(word), depth=depth, init=[],
-            attrs={"ram_style": "block"} if depth * word >= BLOCK else {})
+            shape=unsigned(word), depth=depth, init=[], attrs=SPRAM if self.one_port else
+            {"ram_style": "block"} if depth * word >= BLOCK else {})
         write, read = store.write_port(), store.read_port()
         came, went = Signal(), Signal() # a row of the map, and one of windows
         room, ready = self._hold(m, came, went)
-        self._write(m, write, came, room, depth)
+        reads = Signal()
+        self._write(m, write, came, room, reads)
         # two more registers: of the parts of the address, and of the address
-        parts = self._walk(m, went, ready, depth)
+        parts = self._walk(m, went, ready)
         row, column, inside, done = (Signal.like(Value.cast(v), name=name) for v, name in
                                      zip(parts, ("row", "column", "inside", "done"), strict=True))
         m.d.sync += [q.eq(v) for q, v in zip((row, column, inside, done), parts, strict=True)]
@@ -220,7 +230,11 @@ class WindowReader(wiring.Component):
         at = Signal(range(depth))
         m.d.sync += [at.eq(row + column), inside_q.eq(inside), done_q.eq(done),
                      seen_inside.eq(inside_q), self.valid.eq(done_q)]
-        m.d.comb += [read.addr.eq(at), read.en.eq(1)]
+        m.d.comb += [reads.eq(done_q), read.addr.eq(at), read.en.eq(1)]
+        if self.one_port:
+            m.d.comb += [read.addr.eq(write.addr), read.en.eq(reads)]
+            with m.If(reads):
+                m.d.comb += write.addr.eq(at)
         for k in range(self.lanes):
             bits = read.data[k * self.x.width:(k + 1) * self.x.width]
             element = (bits.as_signed() if self.x.signed else bits) + Const(0, self.seen)
@@ -265,18 +279,27 @@ class WindowReader(wiring.Component):
                              ready.eq(primed & Mux(went, left >= after, now >= need))]
         return room, ready
 
-    def _write(self, m: Module, write: memory.WritePort, came: Value, room: Value, depth: int
+    def _write(self, m: Module, write: memory.WritePort, came: Value, room: Value, reads: Value
                ) -> None:
         """Write the map, row by row."""
         column, at = Signal(range(self.pitch)), Signal.like(write.addr)
-        last = column == self.pitch - 1
-        m.d.comb += [self.i.ready.eq(room), write.en.eq(self.i.valid & room), write.addr.eq(at),
-                     write.data.eq(self.i.payload), came.eq(write.en & last)]
+        last, takes = column == self.pitch - 1, Signal()
+        m.d.comb += [takes.eq(self.i.valid & self.i.ready), came.eq(takes & last),
+                     self.i.ready.eq(room), write.addr.eq(at),
+                     write.en.eq(takes), write.data.eq(self.i.payload)]
+        if self.one_port: # what came is written in this cycle or, if this one reads, the next
+            held, waits, took = Signal.like(write.data, reset_less=True), Signal(), Signal()
+            m.d.comb += [self.i.ready.eq(room & ~took), write.en.eq(waits & ~reads),
+                         write.data.eq(held)]
+            m.d.sync += [took.eq(takes), waits.eq(takes | waits & reads)]
+            with m.If(takes):
+                m.d.sync += held.eq(self.i.payload)
+        with m.If(takes):
+            m.d.sync += column.eq(Mux(last, 0, column + 1))
         with m.If(write.en):
-            m.d.sync += [column.eq(Mux(last, 0, column + 1)),
-                         at.eq(Mux(at == depth - 1, 0, at + 1))]
+            m.d.sync += at.eq(Mux(at == self.depth - 1, 0, at + 1))
 
-    def _walk(self, m: Module, went: Value, ready: Value, depth: int
+    def _walk(self, m: Module, went: Value, ready: Value
               ) -> tuple[Value, Value, Value, Value]:
         """Return the addresses of a row and in it, whether an element is there, and is read."""
         rows, columns = self.patches.rows, self.patches.columns
@@ -298,12 +321,17 @@ class WindowReader(wiring.Component):
                                  ends[name].eq(~ends[name] & (at[name] == count - 2))]
             advances = wraps[name]
         gives = ends["across"] & ends["down"] if self.by_channel else Const(1)
-        m.d.comb += [step.eq(ready & (self.may | ~gives)), went.eq(wraps["column"]),
+        able = ready
+        if self.one_port:
+            stepped = Signal()
+            m.d.sync += stepped.eq(step)
+            able = ready & ~stepped
+        m.d.comb += [step.eq(able & (self.may | ~gives)), went.eq(wraps["column"]),
                      self.last.eq(step & gives)]
         window = wraps["group" if self.by_channel else "down"]
         across = _Walk(m, columns, self.groups, None, "across")
         across.advance(goes["across"], wraps["across"], window, wraps["column"])
-        down = _Walk(m, rows, self.pitch, depth, "down")
+        down = _Walk(m, rows, self.pitch, self.depth, "down")
         down.advance(goes["down"], wraps["down"], wraps["column"], wraps["row"])
         # the address may be any where there is no element
         column = (across.now["address"] + at["group"])[:len(across.now["address"])]
@@ -323,6 +351,8 @@ class WindowUnit(wiring.Component):
     channels : int
     lanes : int
         Channels of a transfer, of ``i`` and of ``o``; they divide the channels.
+    one_port : bool
+        As of the reader.
 
     Members
     -------
@@ -337,8 +367,10 @@ class WindowUnit(wiring.Component):
     store = store_of(READ)
     latency = READ + Queue.latency_of(store)
 
-    def __init__(self, patches: Patches, x: Shape, *, channels: int, lanes: int) -> None:
-        self.reader = WindowReader(patches, x, channels=channels, lanes=lanes, by_channel=False)
+    def __init__(self, patches: Patches, x: Shape, *, channels: int, lanes: int,
+                 one_port: bool = False) -> None:
+        self.reader = WindowReader(patches, x, channels=channels, lanes=lanes, by_channel=False,
+                                   one_port=one_port)
         super().__init__({"i": In(_lanes(x, lanes)), "o": Out(_lanes(self.reader.seen, lanes))})
 
     def elaborate(self, platform: object) -> Module:

@@ -13,7 +13,7 @@ import numpy as np
 from bittern.gen.cost import LOADER, Cost, rom_lut, sprams
 from bittern.gen.ir import Fold, Tensor
 from bittern.gen.layers.weighted import Form, Weighted
-from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
+from bittern.gen.reading import PATCHES, Reading
 from bittern.hw.credit import store_of
 from bittern.hw.depthwise import DepthwiseUnit, depthwise_delay_of
 from bittern.hw.folded_sums import in_block, is_far, products_of, tree_of
@@ -106,13 +106,24 @@ class Depthwise(Weighted):
     def _seen(self, x: Tensor) -> Shape:
         return shape_of(*self.patches.range(x.lo, x.hi))
 
+    def _reading(self, fold: Fold, x: Tensor) -> Reading:
+        return Reading(self.patches, x, fold.simd, fold.spram and not self._loads(fold, x))
+
+    def _loads(self, fold: Fold, x: Tensor) -> bool:
+        """Return whether the weights are in SPRAM, and not the rows."""
+        return fold.spram and self.stores(fold, x) == self._stored(fold, x)
+
     def stores(self, fold: Fold, *xs: Tensor) -> tuple[int, int]:
         (x,) = xs
+        return max(self._stored(fold, x), Reading(self.patches, x, fold.simd).memory, key=prod)
+
+    def _stored(self, fold: Fold, x: Tensor) -> tuple[int, int]:
+        """Return words and bits of the weights."""
         return (self.turns * self.patches.taps * (x.channels // fold.simd),
                 fold.pe * self.formats[fold.format].width)
 
     def _in_blocks(self, fold: Fold, x: Tensor) -> bool:
-        depth, width = self.stores(fold, x)
+        depth, width = self._stored(fold, x)
         return depth * width >= BLOCK_BITS and depth >= 32
 
     def _delay(self, fold: Fold, x: Tensor) -> int:
@@ -126,29 +137,29 @@ class Depthwise(Weighted):
                              x=x.element, lo=y.lo, hi=y.hi, channels=x.channels, simd=fold.simd,
                              block=self._in_blocks(fold, x), absorbs=self.absorbs,
                              turns=Turns(self.turns, prod(self.patches.shape)),
-                             loads=fold.spram)
+                             loads=self._loads(fold, x),
+                             one_port=self._reading(fold, x).one_port)
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
-        return reading_cycles(self.patches, xs[0].channels // fold.simd)
+        return self._reading(fold, *xs).cycles
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
         (x,) = xs
         taps, delay = self.patches.taps, self._delay(fold, x)
-        return reading_steps(self.patches, x.channels // fold.simd, taps, delay,
-                             store_of(delay, taps))
+        return self._reading(fold, x).steps(taps, delay, store_of(delay, taps))
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         (x,) = xs
         fmt, width = self.formats[fold.format], self._seen(x).width
         acc = self.infer(x).element.width
         product, tree = products_of(fmt, width), tree_of(fmt, width, 1, absorbs=self.absorbs)
-        depth, bits = self.stores(fold, x)
+        loads, (depth, bits) = self._loads(fold, x), self._stored(fold, x)
         kept = store_of(self._delay(fold, x), self.patches.taps)
         rows = self.turns * (x.channels // fold.simd)
         lut = fold.pe * (product.lut4 + tree.lut4 + 2 * acc)
         ff = fold.simd * width + fold.pe * (product.ff + tree.ff + 2 * acc)
         memories: tuple[tuple[int, int], ...] = ()
-        if fold.spram:
+        if loads:
             lut, ff = lut + LOADER, ff + bits
         elif self._in_blocks(fold, x):
             memories, ff = ((depth, bits),), ff + bits * (1 + is_far(bits))
@@ -162,11 +173,11 @@ class Depthwise(Weighted):
             lut += fold.pe * acc
         else:
             memories += ((kept, fold.pe * acc),)
-        return reading_cost(self.patches, x, fold.simd) + Cost(
+        return self._reading(fold, x).cost + Cost(
             lut, ff, memories, fold.simd * width + (fold.pe * product.ff if fmt.dsp else 0),
             fold.pe * fmt.dsp,
             max(fmt.port, width) if fmt.dsp else fmt.port,
-            sprams(depth, bits) if fold.spram else 0)
+            sprams(depth, bits) if loads else 0)
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from bittern.gen.cost import Cost
 from bittern.gen.ir import Fold, Layer, Tensor
-from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
+from bittern.gen.reading import PATCHES, Reading
 from bittern.hw.credit import store_of
 from bittern.hw.max_pool import MAX_DELAY, MaxPoolUnit
 
@@ -45,22 +45,28 @@ class MaxPool(Layer):
 
     def build(self, fold: Fold, *xs: Tensor) -> MaxPoolUnit:
         (x,) = xs
-        return MaxPoolUnit(self.patches, x.element, channels=x.channels, pe=fold.pe)
+        return MaxPoolUnit(self.patches, x.element, channels=x.channels, pe=fold.pe,
+                           one_port=fold.spram)
+
+    def _reading(self, fold: Fold, x: Tensor) -> Reading:
+        return Reading(self.patches, x, fold.pe, fold.spram)
+
+    def stores(self, fold: Fold, *xs: Tensor) -> tuple[int, int]:
+        return self._reading(fold, *xs).memory
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
-        return reading_cycles(self.patches, xs[0].channels // fold.pe)
+        return self._reading(fold, *xs).cycles
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
         taps = self.patches.taps
-        return reading_steps(self.patches, xs[0].channels // fold.pe, taps, MAX_DELAY,
-                             store_of(MAX_DELAY, taps))
+        return self._reading(fold, *xs).steps(taps, MAX_DELAY, store_of(MAX_DELAY, taps))
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         (x,) = xs
         bits = fold.pe * self.infer(x).element.width
         store = store_of(MAX_DELAY, self.patches.taps)
         kept = Cost(bits, bits) if store == 2 else Cost(memories=((store, bits),))
-        return reading_cost(self.patches, x, fold.pe) + Cost(2 * bits, 3 * bits) + kept
+        return self._reading(fold, x).cost + Cost(2 * bits, 3 * bits) + kept
 
     @classmethod
     def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from bittern.gen.cost import Cost
 from bittern.gen.ir import Fold, Layer, Tensor
-from bittern.gen.reading import PATCHES, reading_cost, reading_cycles, reading_steps
+from bittern.gen.reading import PATCHES, Reading
 from bittern.hw.window import READ, WindowUnit
 
 if TYPE_CHECKING:
@@ -46,18 +46,25 @@ class Window(Layer):
 
     def build(self, fold: Fold, *xs: Tensor) -> WindowUnit:
         (x,) = xs
-        return WindowUnit(self.patches, x.element, channels=x.channels, lanes=fold.pe)
+        return WindowUnit(self.patches, x.element, channels=x.channels, lanes=fold.pe,
+                          one_port=fold.spram)
+
+    def _reading(self, fold: Fold, x: Tensor) -> Reading:
+        return Reading(self.patches, x, fold.pe, fold.spram)
+
+    def stores(self, fold: Fold, *xs: Tensor) -> tuple[int, int]:
+        return self._reading(fold, *xs).memory
 
     def cycles(self, fold: Fold, *xs: Tensor) -> int:
-        return reading_cycles(self.patches, xs[0].channels // fold.pe)
+        return self._reading(fold, *xs).cycles
 
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
-        return reading_steps(self.patches, xs[0].channels // fold.pe, 1, READ, WindowUnit.store)
+        return self._reading(fold, *xs).steps(1, READ, WindowUnit.store)
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         (x,) = xs
         bits = fold.pe * self.infer(x).element.width
-        return reading_cost(self.patches, x, fold.pe) + Cost(
+        return self._reading(fold, x).cost + Cost(
             bits, 20, memories=((WindowUnit.store, bits),))
 
     @classmethod
