@@ -63,14 +63,18 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
     """Yield what speed.py found."""
     yield "\nRouted designs, host link included:\n\n"
     yield table("network", "board", "classifications/s", "latency", "clock", "cycles", "LUT4",
-                "flip-flops", "memories", "DSPs")
+                "flip-flops", "memories", "DSPs", "multipliers", "busy")
     for r in found.get("build", {}).values():
         yield row(f"`{r['network']}`{', as wiring' if r.get('hardened') else ''}",
                   TITLES[r["board"]], f"{r['inferences_per_second']:,.0f}",
                   f"{r['latency_us']:.2f} us", f"{r['clock_mhz']:.4g} MHz",
                   r["predicted_cycles_per_inference"], f"{r['lut4']:,}", f"{r['ff']:,}",
-                  r["bram"], r["dsp"])
-    yield ("\nThe iCEBreaker has the weights of `mlperf_tiny_kws` and `tfc_w2a2` in SPRAM, which "
+                  r["bram"], r["dsp"], *(
+                      ("", "") if r["busy"] is None else
+                      (f"{r['multipliers']:,}", f"{r['busy']:.1%}")))
+    yield ("\nMultipliers, of DSPs and of LUTs, are busy in the cycles that have a product with a "
+           "weight other than 0 for them.\n\nThe iCEBreaker has the weights of `mlperf_tiny_kws` "
+           "and `tfc_w2a2` in SPRAM, which "
            "it fills from its flash at start. The rate is that inside the chip: the UART of the "
            "host link is far slower. For comparison, the continuous integration of [FINN+]("
            "https://github.com/eki-project/finn-plus) reports 1,428,557 classifications/s in "

@@ -61,6 +61,7 @@ POINTS = {
     # anomalies on a Pynq-Z2
     "kws": Point("mlperf_tiny_kws", "ulx3s_85f", 4000, 100, 3100),
     "ic": Point("mlperf_tiny_ic", "ulx3s_85f", 2700, 100, 2450),
+    "ic-fastest": Point("mlperf_tiny_ic", "ulx3s_85f", 3600, 100, 2450),
     "ad": Point("mlperf_tiny_ad", "ulx3s_85f", 100_000, 100, 100_000),
     "kws-fastest": Point("mlperf_tiny_kws", "ulx3s_85f", 11_700, 93.75, 11_700, seed=2),
     "kws-45f": Point("mlperf_tiny_kws", "ulx3s_45f", 7000, 112),
@@ -107,6 +108,7 @@ def told(point: Point, command: str, manifest: dict[str, Any]) -> dict[str, Any]
     return {"command": command, "network": point.network, "hardened": point.hardened,
             "layers": layers,
             **{key: result[key] for key in keys},
+            **{key: plan[key] for key in ("multipliers", "busy")},
             "network_lut4": sum(layer["lut4"] for layer in layers),
             "least_inferences_per_second": point.least_fps, "most_lut4": bound,
             "reached": result["inferences_per_second"] >= point.least_fps

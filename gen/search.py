@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from bittern.gen.cost import rom_lut, sprams
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from bittern.gen.ir import Fold, Graph, Node, Tensor
     from bittern.gen.layers.weighted import Form
 
-__all__ = ["Choice", "best_plan", "choices", "fold_to", "make_plan"]
+__all__ = ["Choice", "RateError", "best_plan", "choices", "fold_to", "make_plan"]
 
 HASTE = 4
 """How many times faster than it needs to be a layer may be."""
@@ -50,6 +51,14 @@ class Prices:
     def weight(self, cost: Cost, target: Target) -> float:
         """Return what `cost` amounts to, in LUTs."""
         return Needs.of([cost], target).weight(self, target)
+
+
+class RateError(ValueError):
+    """A rate that no plan has, and the highest that one has."""
+
+    def __init__(self, reached: float, message: str) -> None:
+        super().__init__(message)
+        self.reached = reached
 
 
 class Needs(NamedTuple):
@@ -252,8 +261,9 @@ def best_plan(graphs: Sequence[Graph], target: Target, fps: float | None = None)
             plans.append(make_plan(graph, target, fps))
         except ValueError as error:
             errors.append(error)
-    if not plans: # a loop, if there is one, needs the least
-        raise errors[-1 if graphs[-1].turns > 1 else 0]
+    if not plans: # a loop, if there is one, needs the least, and is the slowest
+        order = errors[::-1] if graphs[-1].turns > 1 else errors
+        raise max(order, key=lambda error: getattr(error, "reached", inf))
     rated = fps is not None and fps < float("inf")
     enough = plans[0].graph.input.size if fps is None else 0 # cycles that are fast enough
     return min(plans, key=lambda plan: (0 if rated else max(plan.steps, enough), Needs.of(
@@ -294,8 +304,8 @@ def make_plan(graph: Graph, target: Target, fps: float | None = None) -> Plan:
         if plan.estimate.spram:
             why = "SPRAM gives no more weights a cycle"
             reached = target.clock_mhz * 1e6 / make_plan(graph, target, float("inf")).steps
-        raise ValueError(f"at most {reached:,.0f} frames a second are possible at "
-                         f"{target.clock_mhz:g} MHz, not {fps:,.0f}: {why}")
+        raise RateError(reached, f"at most {reached:,.0f} frames a second are possible at "
+                                 f"{target.clock_mhz:g} MHz, not {fps:,.0f}: {why}")
     _check(plan)
     return plan
 

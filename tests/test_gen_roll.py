@@ -10,7 +10,7 @@ from bittern.gen.ir import INPUT, Graph, Node, Tensor
 from bittern.gen.layers import Add, Dense, Depthwise, LoopEntry, LoopExit, Requantize, Window
 from bittern.gen.plan import Plan
 from bittern.gen.roll import rolled
-from bittern.gen.search import best_plan, fold_to
+from bittern.gen.search import RateError, best_plan, fold_to
 from bittern.hw.patches import Axis, Patches
 from bittern.hw.quotient import Quotient
 from bittern.hw.table import Table
@@ -212,3 +212,15 @@ def test_a_small_device_takes_a_loop():
     small = replace(TARGET, lut4=int(plain.cost.lut4 / 0.95), ff=10**5)
     assert best_plan([graph, rolled(graph)], small, 1).graph.turns == 2
     assert loop.cost.lut4 < plain.cost.lut4
+
+
+def test_a_rate_that_only_a_loop_has_not_is_told_by_what_is_missing():
+    graph, _ = GRAPHS["separable"]
+    fastest = fold_to(graph, 1, TARGET)
+    rate = TARGET.clock_mhz * 1e6 / fastest.steps
+    small = replace(TARGET, lut4=fastest.cost.lut4 // 2)
+    with pytest.raises(ValueError, match=r"LUTs, .* are needed for a frame every"):
+        best_plan([graph, rolled(graph)], small, rate)
+    with pytest.raises(RateError, match=f"at most {rate:,.0f} frames a second") as caught:
+        best_plan([graph, rolled(graph)], TARGET, 2 * rate)
+    assert caught.value.reached == rate
