@@ -84,7 +84,7 @@ By `python benchmarks/hardened.py` ({tools}): each case by itself, a vector a cy
 at its inputs, between adders for the clock below, and at its outputs; these count. LUT4 are sites
 of 4-input LUTs in the netlist, two for each carry cell of the ECP5. No multipliers, no memory.
 *MHz* and *ns* are those of a routed design, of the first seed and placer of nextpnr (`heap`,
-`timing`, which is `heap` with `--placer-heap-timingweight 40`, `static`) that reach the clock, or
+`heap80`, which is `heap` with `--placer-heap-timingweight 80`, `static`) that reach the clock, or
 of the fastest tried; a case without was only counted. *Expected*
 is what the search counts with, the clock that of its adders. *Exact*: Verilator gave what the case
 says for each of its 64 vectors, and in as many cycles as expected.
@@ -455,7 +455,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=600, help="limit for the search of a case")
     parser.add_argument("--seeds", type=int, default=3, help="placements to try for the clock")
-    parser.add_argument("--placers", default="timing,static",
+    parser.add_argument("--placers", default="heap80,static",
                         help=f"tried in this order: {', '.join(PLACERS)}")
     parser.add_argument("--counts", action="store_true", help="do not place")
     parser.add_argument("--networks", action="store_true", help="whole networks, and not cases")

