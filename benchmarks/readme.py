@@ -53,7 +53,8 @@ def exactness(found: dict[str, Any]) -> Iterator[str]:
     for stage, title in (("rtl", "Verilog, cocotb and Verilator"),
                          ("netlist", "iCE40 netlist, Verilator")):
         for name, r in found.get(stage, {}).items():
-            yield row(title, f"`{name}`", r["frames"], f"{r['compared']:,}",
+            model, *where = name.split(" ", 1)
+            yield row(title, " ".join((f"`{model}`", *where)), r["frames"], f"{r['compared']:,}",
                       "yes" if r["exact"] else "**no**", r["cycles_per_inference"],
                       r["latency_cycles"], "yes" if r["as_predicted"] else "**no**",
                       f"{r['seconds']:.0f} s" if "seconds" in r else "")
