@@ -35,14 +35,13 @@ if TYPE_CHECKING:
     from bittern.gen.network import Network
 
 PARTS = ("golden", "rtl", "netlist")
-RTL = {"tfc_w1a1": ("tfc_w1a1", 100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
-       "tfc_w2a2": ("tfc_w2a2", 100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
-       JETS: (JETS, 200, ["--board", "ulx3s_85f"]),
-       **{POINTS[p].network: (POINTS[p].network, count, POINTS[p].options())
-          for p, count in (("kws", 20), ("ic", 8), ("ad", 20), ("digits", 450))},
-       **{f"{POINTS[p].network} on the UP5K": (POINTS[p].network, count, POINTS[p].options())
-          for p, count in (("tfc-w2a2-up5k", 100), ("kws-up5k", 2))}}
-"""What is simulated: network, frames, options. The last two have weights in SPRAM."""
+RTL = {"tfc_w1a1": (100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
+       "tfc_w2a2": (100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
+       JETS: (200, ["--board", "ulx3s_85f"]),
+       **{POINTS[p].network + where: (count, POINTS[p].options()) for p, count, where in (
+           ("kws", 20, ""), ("ic", 8, ""), ("ad", 20, ""), ("digits", 450, ""),
+           ("tfc-w2a2-up5k", 100, " on the UP5K"), ("kws-up5k", 2, " on the UP5K"))}}
+"""Frames and options, by the network and, behind a space, where it has its weights in SPRAM."""
 NETLIST_FRAMES = 64
 
 
@@ -135,14 +134,14 @@ def before_softmax(model: Path, x: Any, q: Any, net: Network) -> dict[str, Any] 
 
 def rtl(name: str) -> dict[str, Any] | None:
     """Simulate the Verilog."""
-    model_name, count, options = RTL[name]
-    if (files := network(model_name)) is None:
+    if (files := network(name.split(maxsplit=1)[0])) is None:
         return None
+    count, options = RTL[name]
     model, data = files
     with tempfile.TemporaryDirectory() as folder:
         arrays = np.load(data)
         if len(arrays.get("labels", arrays["x"])) != len(arrays["x"]): # only some have one
-            data = Path(folder, f"{model_name}.npy")
+            data = Path(folder, f"{model.stem}.npy")
             np.save(data, arrays["x"])
         found, command = bittern("simulate", model, "--input", data, "--count", str(count),
                                  *options)

@@ -9,13 +9,14 @@ from amaranth import Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 from flash_model import Stored
+from graphs import in_line
 
 from bittern.boards import board
 from bittern.boards.host import Device, pack, unpack
 from bittern.boards.synthesis import netlist
 from bittern.boards.toolchain import _with_image, build
 from bittern.gen.design import Design
-from bittern.gen.ir import INPUT, Graph, Node, Tensor
+from bittern.gen.ir import Tensor
 from bittern.gen.layers import Dense, Depthwise, Requantize
 from bittern.gen.rtlil import to_rtlil
 from bittern.gen.search import fold_to, make_plan
@@ -42,9 +43,7 @@ def network():
                     only="multiplier"),
               Requantize(Thresholds(np.sort(rng.integers(-999, 999, (1, 15))), -8)),
               Dense(rng.integers(-9, 9, (5, 40)), rng.integers(-99, 99, 5))]
-    edges = [INPUT, *(f"n{k}" for k in range(len(layers)))]
-    return Graph(Tensor((3, 4, 24), -8, 7), tuple(
-        Node(f"n{k}", layer, (edges[k],)) for k, layer in enumerate(layers)))
+    return in_line(Tensor((3, 4, 24), -8, 7), layers)
 
 
 GRAPH = network()

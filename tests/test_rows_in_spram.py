@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from graphs import in_line
 
 from bittern.boards import board
 from bittern.boards.synthesis import netlist
 from bittern.gen.design import Design
-from bittern.gen.ir import INPUT, Graph, Node, Tensor
+from bittern.gen.ir import Tensor
 from bittern.gen.layers import Dense, Depthwise, MaxPool, Requantize, Window
 from bittern.gen.plan import Plan
 from bittern.gen.rtlil import to_rtlil
@@ -35,9 +36,7 @@ def network():
               Depthwise(around, rng.integers(-99, 99, (8, 9)), rng.integers(-9, 9, 8)),
               Requantize(Thresholds(np.sort(rng.integers(-999, 999, (1, 15))), -8)),
               MaxPool(Patches(Axis(5, 2, 2), Axis(40, 2, 2)))]
-    edges = [INPUT, *(f"n{k}" for k in range(len(layers)))]
-    return Graph(Tensor((5, 40, 3), -8, 7), tuple(
-        Node(f"n{k}", layer, (edges[k],)) for k, layer in enumerate(layers)))
+    return in_line(Tensor((5, 40, 3), -8, 7), layers)
 
 
 GRAPH = network()

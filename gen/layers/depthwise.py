@@ -111,19 +111,20 @@ class Depthwise(Weighted):
 
     def _loads(self, fold: Fold, x: Tensor) -> bool:
         """Return whether the weights are in SPRAM, and not the rows."""
-        return fold.spram and self.stores(fold, x) == self._stored(fold, x)
+        return fold.spram and self.stores(fold, x) == self._weight_memory(fold, x)
 
     def stores(self, fold: Fold, *xs: Tensor) -> tuple[int, int]:
         (x,) = xs
-        return max(self._stored(fold, x), Reading(self.patches, x, fold.simd).memory, key=prod)
+        rows = Reading(self.patches, x, fold.simd).memory
+        return max(self._weight_memory(fold, x), rows, key=prod)
 
-    def _stored(self, fold: Fold, x: Tensor) -> tuple[int, int]:
+    def _weight_memory(self, fold: Fold, x: Tensor) -> tuple[int, int]:
         """Return words and bits of the weights."""
         return (self.turns * self.patches.taps * (x.channels // fold.simd),
                 fold.pe * self.formats[fold.format].width)
 
     def _in_blocks(self, fold: Fold, x: Tensor) -> bool:
-        depth, width = self._stored(fold, x)
+        depth, width = self._weight_memory(fold, x)
         return depth * width >= BLOCK_BITS and depth >= 32
 
     def _delay(self, fold: Fold, x: Tensor) -> int:
@@ -153,7 +154,7 @@ class Depthwise(Weighted):
         fmt, width = self.formats[fold.format], self._seen(x).width
         acc = self.infer(x).element.width
         product, tree = products_of(fmt, width), tree_of(fmt, width, 1, absorbs=self.absorbs)
-        loads, (depth, bits) = self._loads(fold, x), self._stored(fold, x)
+        loads, (depth, bits) = self._loads(fold, x), self._weight_memory(fold, x)
         kept = store_of(self._delay(fold, x), self.patches.taps)
         rows = self.turns * (x.channels // fold.simd)
         lut = fold.pe * (product.lut4 + tree.lut4 + 2 * acc)

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from bittern.gen.cost import Cost
-from bittern.gen.ir import Fold, Layer, Tensor
-from bittern.gen.reading import PATCHES, Reading
+from bittern.gen.ir import Fold, Tensor
+from bittern.gen.layers.windowed import Windowed
 from bittern.hw.window import READ, WindowUnit
 
 if TYPE_CHECKING:
     from bittern.gen.timing import Steps
     from bittern.hw.ints import Ints
-    from bittern.hw.patches import Patches
 
 __all__ = ["Window"]
 
 
 @dataclass(frozen=True)
-class Window(Layer):
+class Window(Windowed):
     """``y[oy, ox, (ky, kx, c)] = x[row(oy, ky), column(ox, kx), c]``, filling beyond the map.
 
     With a dense layer behind it a convolution; with kernels of 1 it pads, crops, takes every n-th
     element, repeats them, or sets them apart.
     """
-
-    cuts = True
-
-    patches: Patches
 
     def infer(self, *xs: Tensor) -> Tensor:
         (x,) = xs
@@ -40,34 +35,16 @@ class Window(Layer):
         (x,) = xs
         return self.patches(x).reshape(len(x), *self.patches.shape, -1)
 
-    def folds(self, *xs: Tensor) -> list[Fold]:
-        (x,) = xs
-        return [Fold(k, k) for k in range(1, x.channels + 1) if x.channels % k == 0]
-
     def build(self, fold: Fold, *xs: Tensor) -> WindowUnit:
         (x,) = xs
         return WindowUnit(self.patches, x.element, channels=x.channels, lanes=fold.pe,
                           one_port=fold.spram)
 
-    def _reading(self, fold: Fold, x: Tensor) -> Reading:
-        return Reading(self.patches, x, fold.pe, fold.spram)
-
-    def stores(self, fold: Fold, *xs: Tensor) -> tuple[int, int]:
-        return self._reading(fold, *xs).memory
-
-    def cycles(self, fold: Fold, *xs: Tensor) -> int:
-        return self._reading(fold, *xs).cycles
-
     def timing(self, fold: Fold, *xs: Tensor) -> Steps:
-        return self._reading(fold, *xs).steps(1, READ, WindowUnit.store)
+        return self.reading(fold, *xs).steps(1, READ, WindowUnit.store)
 
     def cost(self, fold: Fold, *xs: Tensor) -> Cost:
         (x,) = xs
         bits = fold.pe * self.infer(x).element.width
-        return self._reading(fold, x).cost + Cost(
+        return self.reading(fold, x).cost + Cost(
             bits, 20, memories=((WindowUnit.store, bits),))
-
-    @classmethod
-    def examples(cls) -> list[tuple[Self, tuple[Tensor, ...]]]:
-        return [(cls(patches), (Tensor((patches.rows.size, patches.columns.size, channels), lo, hi),
-                                )) for patches, channels, lo, hi in PATCHES]
