@@ -365,7 +365,7 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
         return found
     for seed, placer in product(range(1, options.seeds + 1), options.placers.split(",")):
         measured = measure(inner, device, clock_mhz=mhz, seed=seed, dsp=False,
-                           ways=[(placer, router) for _, router in WAYS], refined=True)
+                           ways=[(placer, router) for _, router in WAYS])
         say(f"{name}, {placer}, seed {seed}: {measured}")
         if not best or measured.fmax_mhz > best["mhz"]:
             ns = 1000 * inner.stages.latency / measured.fmax_mhz

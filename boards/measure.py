@@ -97,20 +97,18 @@ class Harness(wiring.Component):
 
 
 def measure(component: wiring.Component, device: Device, *, clock_mhz: float, seed: int = 1,
-            dsp: bool = True, ways: Sequence[tuple[str, str]] = WAYS, refined: bool = False
-            ) -> Measurement:
+            dsp: bool = True, ways: Sequence[tuple[str, str]] = WAYS) -> Measurement:
     """Place and route `component` alone on `device`, as :func:`measure_all` does."""
-    return measure_all([component], device, clock_mhz=clock_mhz, seed=seed, dsp=dsp, ways=ways,
-                       refined=refined)[0]
+    return measure_all([component], device, clock_mhz=clock_mhz, seed=seed, dsp=dsp, ways=ways)[0]
 
 
 def measure_all(components: Sequence[wiring.Component], device: Device, *, clock_mhz: float,
-                seed: int = 1, dsp: bool = True, ways: Sequence[tuple[str, str]] = WAYS,
-                refined: bool = False) -> list[Measurement]:
+                seed: int = 1, dsp: bool = True,
+                ways: Sequence[tuple[str, str]] = WAYS) -> list[Measurement]:
     """Place and route `components` side by side on `device`, each with a clock of its own.
 
-    Without `dsp` products are made of LUTs; `ways` and `refined` are as of :func:`route`. A device
-    has 8 (iCE40, Gowin) or 16 (ECP5) nets for clocks.
+    Without `dsp` products are made of LUTs; `ways` are as of :func:`route`. A device has 8 (iCE40,
+    Gowin) or 16 (ECP5) nets for clocks.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -120,7 +118,7 @@ def measure_all(components: Sequence[wiring.Component], device: Device, *, clock
         Path(folder, "top.cst").write_text("".join(
             f'IO_LOC "{port}" {pin};\n' for port, pin in pins))
         routed = route(device, folder, clock_mhz=clock_mhz, seed=seed, pins=False,
-                       ways=ways, refined=refined,
+                       ways=ways,
                        layers={module: module.removeprefix("top.") for module in modules})
     fmax = {int(found[1]): mhz for net, mhz in routed.clocks.items()
             if (found := CLOCK.search(net))}

@@ -16,7 +16,6 @@ from bittern.boards.board import Family
 from bittern.boards.carries import fit_carries
 from bittern.boards.gowin import time_all
 from bittern.boards.patience import Patience
-from bittern.boards.refinement import refine
 from bittern.boards.usage import Usage, check_fits, placed
 from bittern.gen.progress import silent
 from bittern.gen.yosys import keep_log
@@ -45,8 +44,6 @@ CHANGES = {Family.GOWIN: time_all, Family.ECP5: fit_carries}
 # The placer tries cells at random places until one is legal, by default so often that it does not
 # end on a device whose slices with flip-flops are full.
 OPTIONS = {Family.GOWIN: ("--placer-heap-cell-placement-timeout", "500")}
-MARGIN = 1.05
-"""By how much a refined placement is faster than the clock: wires become longer when routed."""
 SEEDS = 3
 STUCK = -1000
 UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/", re.MULTILINE)
@@ -68,16 +65,14 @@ class Routed:
 
 
 def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: bool = True,
-          layers: dict[str, str] | None = None, ways: Sequence[tuple[str, str]] = WAYS,
-          refined: bool = False, progress: Progress = silent) -> Routed:
+          layers: dict[str, str] | None = None,
+          ways: Sequence[tuple[str, str]] = WAYS, progress: Progress = silent) -> Routed:
     """Place and route ``top.json`` of `folder`, with the pins of ``top.pcf`` or ``top.lpf``.
 
     `layers` maps names to the instances, by their path, whose share is to be told. Of `ways`
     the first that converges with `seed` is taken; where none does, the next seeds are tried.
-    A `refined` placement is improved before it is routed; on the ECP5 only.
     """
     family = board.family
-    refined = refined and family is Family.ECP5
     source = "top.json"
     if change := CHANGES.get(family):
         source = "changed.json"
@@ -92,23 +87,14 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
             progress(patience.doing, patience.part)
             return hopeless
 
-        placing = ["--json", source, "--placer", *PLACERS[placer]]
-        routing = ["--router", router]
-        runs = [[*placing, "--no-route"],
-                ["--json", "refined.json", "--no-pack", "--no-place", *routing]
-                ] if refined else [[*placing, *routing]]
-        for k, options in enumerate(runs):
-            if k:
-                netlist = json.loads(Path(folder, "placed.json").read_text())
-                refine(netlist, clock_mhz * MARGIN, progress)
-                Path(folder, "refined.json").write_text(json.dumps(netlist))
-            code, log = _run(family, NEXTPNR[family], [
-                *_device(board, pins), *options, "--write", "placed.json",
-                "--report", "report.json", "--seed", str(start), "--freq", f"{clock_mhz:.6f}",
-                "--timing-allow-fail", # the report tells how fast it is
-                *OPTIONS.get(family, ())], folder, ends)
-            if code:
-                break
+        code, log = _run(family, NEXTPNR[family], [
+            *_device(board, pins), "--json", source,
+            "--write", "placed.json", "--report", "report.json",
+            "--placer", *PLACERS[placer], "--router", router, "--seed", str(start),
+            "--freq", f"{clock_mhz:.6f}",
+            "--timing-allow-fail", # the report tells how fast it is
+            *OPTIONS.get(family, ()),
+        ], folder, ends)
         if code == 0:
             break
         check_fits(_utilisation(family, log), board)
@@ -132,7 +118,7 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
                 for name, instance in (layers or {}).items()},
         fmax_mhz=min(clocks.values(), default=math.inf),
         clocks=clocks,
-        routing=f"{placer}{', refined' * refined}, {router}, seed {start}")
+        routing=f"{placer}, {router}, seed {start}")
 
 
 def _device(board: Device, pins: bool) -> list[str]:
