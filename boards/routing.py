@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from bittern.boards.board import Family
 from bittern.boards.carries import fit_carries
+from bittern.boards.carry_pins import spread_pins
+from bittern.boards.free_rows import FREE, leave_rows
 from bittern.boards.gowin import time_all
 from bittern.boards.patience import Patience
 from bittern.boards.usage import Usage, check_fits, placed
@@ -36,11 +38,14 @@ NEXTPNR = {family: package.removeprefix("yowasp_") for family, package in PACKAG
 # the iCE40 router1 fails on some long carry chains.)
 WAYS = (("heap40", "router1"), ("heap", "router2"))
 """Placers and routers that are tried: names in `PLACERS` and in nextpnr."""
+SPARSE = "sparse"
 PLACERS = {"heap": ("heap",), "heap40": ("heap", "--placer-heap-timingweight", "40"),
-           "heap80": ("heap", "--placer-heap-timingweight", "80"), "static": ("static",)}
-"""Names of placers, and nextpnr's options: by default, late wires weigh 10."""
+           "heap80": ("heap", "--placer-heap-timingweight", "80"), "static": ("static",),
+           SPARSE: ("heap", "--placer-heap-timingweight", "40")}
+"""Names of placers, and nextpnr's options: by default, late wires weigh 10. With `SPARSE`, on the
+ECP5, chains leave every other row of slices free."""
 # what nextpnr is better told in another way
-CHANGES = {Family.GOWIN: time_all, Family.ECP5: fit_carries}
+CHANGES = {Family.GOWIN: (time_all,), Family.ECP5: (fit_carries, spread_pins)}
 # The placer tries cells at random places until one is legal, by default so often that it does not
 # end on a device whose slices with flip-flops are full.
 OPTIONS = {Family.GOWIN: ("--placer-heap-cell-placement-timeout", "500")}
@@ -73,13 +78,9 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
     the first that converges with `seed` is taken; where none does, the next seeds are tried.
     """
     family = board.family
-    source = "top.json"
-    if change := CHANGES.get(family):
-        source = "changed.json"
-        netlist = json.loads(Path(folder, "top.json").read_text())
-        change(netlist)
-        Path(folder, source).write_text(json.dumps(netlist))
+    dense = _changed(family, folder)
     for start, (placer, router) in product(range(seed, seed + SEEDS), ways):
+        source = _sparse(board, folder, dense) if placer == SPARSE else dense
         patience = Patience()
 
         def ends(line: str, patience: Patience = patience) -> bool:
@@ -112,13 +113,34 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
     cells: dict[str, Any] = modules["top"]["cells"]
     clocks = {name: clock["achieved"] for name, clock in report["fmax"].items()}
     return Routed(
-        usage=placed(family, cells.values()),
+        usage=placed(family, (cell for path, cell in cells.items() if not path.startswith(FREE))),
         layers={name: placed(family, (cell for path, cell in cells.items()
                                       if path.startswith(f"{instance}.")))
                 for name, instance in (layers or {}).items()},
         fmax_mhz=min(clocks.values(), default=math.inf),
         clocks=clocks,
         routing=f"{placer}, {router}, seed {start}")
+
+
+def _changed(family: Family, folder: Path) -> str:
+    """Return the name of ``top.json`` of `folder` as nextpnr is better told it."""
+    if family not in CHANGES:
+        return "top.json"
+    netlist = json.loads(Path(folder, "top.json").read_text())
+    for change in CHANGES[family]:
+        change(netlist)
+    Path(folder, "changed.json").write_text(json.dumps(netlist))
+    return "changed.json"
+
+
+def _sparse(board: Device, folder: Path, source: str) -> str:
+    """Return the name of netlist `source` of `folder`, with what keeps rows of an ECP5 free."""
+    if board.family is not Family.ECP5:
+        return source
+    netlist = json.loads(Path(folder, source).read_text())
+    leave_rows(netlist, board.device)
+    Path(folder, "sparse.json").write_text(json.dumps(netlist))
+    return "sparse.json"
 
 
 def _device(board: Device, pins: bool) -> list[str]:

@@ -1,5 +1,5 @@
 # amaranth: UnusedElaboratable=no
-"""Carry chains of the ECP5 that begin and end within their own cells."""
+"""Carry chains of the ECP5 that begin and end within their own cells, and use all pins."""
 
 import copy
 import json
@@ -12,6 +12,7 @@ from netlists import differ
 
 from bittern.boards.board import Family
 from bittern.boards.carries import fit_carries
+from bittern.boards.carry_pins import spread_pins
 from bittern.boards.netlist import count
 from bittern.boards.synthesis import synthesis
 from bittern.gen.rtlil import to_rtlil
@@ -56,6 +57,7 @@ def test_chains_give_what_they_gave(results, width, tmp_path):
     assert len(carries(netlist)) == len(carries(before))
     assert all(begin == "x" for begin in beginnings(netlist)) or results == "carry in"
     assert sites(netlist) <= sites(before) + len(beginnings(before))
+    spread_pins(netlist)
     (tmp_path / "top.json").write_text(json.dumps(netlist))
     yosys(["read_json top.json", "write_verilog -noattr netlist.v"], tmp_path)
     _, mapped = (tmp_path / "netlist.v").read_text().split("\n", 1)
@@ -115,3 +117,24 @@ def test_in_others_a_lut_makes_the_first_sum():
     cells = fitted(cell("0", 2, "S1"), cell(2, 3, "S1"))
     assert cells["cell_0$sum"]["connections"]["Z"] == ["S0"]
     assert cells["cell_0"]["connections"]["S0"] == ["x"]
+
+
+def spread(*cells):
+    spread_pins({"modules": {"top": {"attributes": {}, "cells": dict(enumerate(cells))}}})
+    return [{pin: cell["connections"][f"{pin}{half}"] for pin in "ABCD"}
+            for cell in cells for half in (0, 1)]
+
+
+def test_operands_enter_by_all_pins():
+    taken = [{pin: net[0][0] for pin, net in pins.items() if net != ["1"]}
+             for pins in spread(*(cell("x", "x", "S1") for _ in range(4)))]
+    assert taken == [{"A": "A", "C": "B"}, {"A": "A", "D": "B"},
+                     {"B": "A", "C": "B"}, {"B": "A", "D": "B"}] * 2
+
+
+def test_operands_that_make_a_carry_together_stay():
+    both = cell("x", "x", "S1")
+    both["parameters"]["INIT1"] = "0000000000001000"
+    first, second = spread(both)
+    assert first == {"A": ["A0"], "B": ["1"], "C": ["B0"], "D": ["1"]}
+    assert second == {"A": ["A1"], "B": ["B1"], "C": ["1"], "D": ["1"]}

@@ -201,6 +201,14 @@ def test_components_measured_together_are_about_as_fast_as_alone(board):
     assert together[1].fmax_mhz < together[0].fmax_mhz
 
 
+@each_chain
+def test_what_is_placed_between_free_rows_takes_what_it_takes(board):
+    dense, sparse = (measure(Accumulate(), board, clock_mhz=100, ways=[(placer, "router1")])
+                     for placer in ("heap40", "sparse"))
+    assert (sparse.usage, sparse.placed) == (dense.usage, dense.placed)
+    assert sparse.fmax_mhz == dense.fmax_mhz or board.family is Family.ECP5
+
+
 def test_a_router_that_goes_on_and_on_is_given_up_by_count():
     router1, router2 = Patience(), Patience()
     assert not router1.ends("Info: Routing 6487 arcs.")
