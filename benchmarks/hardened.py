@@ -72,6 +72,8 @@ AIM = 1.03
 """Registers are placed for a clock that is faster by this, for wires that become long."""
 AIMS = {"tern64_a8": 1.2}
 """Of cases whose best peer has flip-flops for more: here for one behind each adder."""
+BLOCKS = {"tern64_a8": 2}
+"""Of columns, where wires would be too many otherwise."""
 DEVICES = {"ecp5": ECP5_85F, "ice40": HX8K, "gowin": GW2A}
 CLIP_NS = 2.3
 """Of a clip to few bits: two levels of LUTs."""
@@ -175,7 +177,7 @@ class Hardened(wiring.Component):
     y: Any
 
     def __init__(self, layers: Sequence[Layer], graphs: Sequence[Graph], x: Shape,
-                 y: Shape, family: Family, mhz: float) -> None:
+                 y: Shape, family: Family, *, mhz: float) -> None:
         self.layers, self.graphs = layers, graphs
         self.operators = [ConstantMatrix(graph, family, mhz, layer.tail, head)
                           for graph, layer, head in zip(graphs, layers, heads(layers), strict=True)]
@@ -345,13 +347,13 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     for layer, (lo, hi), head in zip(case.layers, case.ranges(), heads(case.layers), strict=True):
         graphs.append(search(layer.matrix, layer.bias, [(lo, hi)] * layer.matrix.shape[1],
                              family, mhz=aimed, tail=layer.tail, head=head,
-                             inverts=layer.clip is not None,
+                             inverts=layer.clip is not None, blocks=BLOCKS.get(name, 1),
                              steps=options.steps, seconds=limit / len(case.layers)))
     seconds = time.monotonic() - begin
     ends = np.array([graph.ranges[node] for graph in graphs[-1:] for node, _ in graph.outputs])
     shifts = np.array([shift for _, shift in graphs[-1].outputs])[:, None]
     y = shape_of(int((ends << shifts).min()), int((ends << shifts).max()))
-    inner = Hardened(case.layers, graphs, shape_of(case.lo, case.hi), y, family, aimed)
+    inner = Hardened(case.layers, graphs, shape_of(case.lo, case.hi), y, family, mhz=aimed)
     found: dict[str, Any] = {
         "steps": options.steps, "search_s": round(seconds, 1),
         "adders": sum(len(graph.adds) for graph in graphs),

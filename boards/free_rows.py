@@ -17,22 +17,22 @@ PERIOD = 12
 
 
 def leave_rows(netlist: dict[str, Any], device: str) -> None:
-    """Leave every other row of slices of `device` free, in a netlist of Yosys.
+    """Leave every other row of slices of `device` free of carry chains, in a netlist of Yosys.
 
     nextpnr places cells as densely as it can, and where each word goes to several others far away,
     as in a graph of shared sums, there are more wires to be led through the middle than there are.
-    It has no option for less, but keeps cells where their attributes say: here LUTs that nothing
-    reads, in all sites of a row, by which the placer knows from the beginning that it is full.
+    It has no option for less, but keeps cells where their attributes say. Two LUTs a tile, which
+    nothing reads, are enough: a chain of more than one carry cell does not fit between them.
     """
     columns, rows, memories = SLICES[device]
     module = netlist["modules"]["top"]
     nets = max(bit for name in module["netnames"].values() for bit in name["bits"]
                if isinstance(bit, int))
     slices = [row for row in rows if row < memories or (row - memories) % PERIOD]
-    places = product(columns, slices[1::2], "ABCD", (0, 1))
-    for net, (column, row, part, half) in enumerate(places, nets + 1):
-        module["cells"][f"{FREE}{row}_{column}_{part}{half}"] = {
+    places = product(columns, slices[1::2], "AC")
+    for net, (column, row, part) in enumerate(places, nets + 1):
+        module["cells"][f"{FREE}{row}_{column}_{part}"] = {
             "hide_name": 0, "type": "LUT4", "parameters": {"INIT": "0" * 16},
-            "attributes": {"BEL": f"X{column}/Y{row}/SLICE{part}.K{half}"},
+            "attributes": {"BEL": f"X{column}/Y{row}/SLICE{part}.K0"},
             "port_directions": dict.fromkeys("ABCD", "input") | {"Z": "output"},
-            "connections": {**dict.fromkeys("ABCD", ["0"]), "Z": [net]}}
+            "connections": {"A": ["0"], "B": ["0"], "C": ["0"], "D": ["0"], "Z": [net]}}

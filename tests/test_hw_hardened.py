@@ -169,9 +169,9 @@ def network(weights):
     return Network(Tensor((weights.shape[1],), 0, 15), (Node("fc", layer, ("input",)),))
 
 
-@pytest.mark.parametrize("digits", [15, 40])
+@pytest.mark.parametrize(("digits", "least"), [(15, 1), (40, 1), (1000, 3)])
 @pytest.mark.parametrize("seed", range(6))
-def test_blocks_of_columns_add_up_to_the_matrix(digits, seed, monkeypatch):
+def test_blocks_of_columns_add_up_to_the_matrix(digits, least, seed, monkeypatch):
     monkeypatch.setattr(blocks, "DIGITS", digits)
     rng = np.random.default_rng(seed)
     outputs, inputs = rng.integers(1, 7), rng.integers(13, 20)
@@ -179,10 +179,11 @@ def test_blocks_of_columns_add_up_to_the_matrix(digits, seed, monkeypatch):
     matrix[0] *= seed % 3 != 0
     matrix[:, 3:5] = 0
     bias = rng.integers(-20, 20, outputs) * (seed % 2)
-    cut = blocks.blocks_of(matrix)
+    cut = blocks.blocks_of(matrix, least)
+    assert least in (1, len(cut))
     assert np.array_equal(np.concatenate([matrix[:, part] for part in cut], axis=1), matrix)
     graph = search(matrix, bias, [(0, 3)] * inputs, Family.ECP5, mhz=150, steps=10,
-                   inverts=seed == 5)
+                   inverts=seed == 5, blocks=least)
     assert (outputs * inputs < 4 * digits) or len(cut) > 1
     assert all(np.array_equal(*pair) for pair in zip(graph.affine, (matrix, bias), strict=True))
     x = rng.integers(0, 4, (50, inputs))

@@ -24,10 +24,10 @@ DIGITS = 16_000
 in wider blocks, and few that several rows have."""
 
 
-def blocks_of(matrix: Ints) -> list[slice]:
-    """Return blocks of columns with about as many digits each; one if the matrix is not large."""
+def blocks_of(matrix: Ints, least: int = 1) -> list[slice]:
+    """Return `least` blocks of columns with about as many digits each, more of a large matrix."""
     digits = np.append(0, digits_of(matrix).sum(axis=0).cumsum())
-    count = max(-(-int(digits[-1]) // DIGITS), 1)
+    count = max(-(-int(digits[-1]) // DIGITS), least)
     ends = np.searchsorted(digits, digits[-1] * np.arange(1, count) / count).tolist()
     ends = sorted({*ends, 0, matrix.shape[1]})
     return [slice(a, b) for a, b in pairwise(ends)]

@@ -116,7 +116,7 @@ def styles_for(space: Space) -> list[Style]:
 
 def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
            mhz: float = 0, tail: float = 0, head: float = 0, inverts: bool = False,
-           steps: int = 200, seconds: float = 60, seed: int = 0, ff: float = FF,
+           blocks: int = 1, steps: int = 200, seconds: float = 60, seed: int = 0, ff: float = FF,
            progress: Progress = silent) -> Graph:
     """Return the smallest graph found for ``matrix @ x + bias``.
 
@@ -135,6 +135,9 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
         What a pipeline is for, as of :func:`schedule`; its registers count, too.
     inverts : bool
         Whether what follows takes inverted results for nothing.
+    blocks : int
+        Into how many to cut a matrix that is not large: the graph has more adders, and wires that
+        are shorter, for it shares nothing between blocks.
     steps : int
         How often the best one is changed, and kept if it is no worse; of each block.
     seconds : float
@@ -144,13 +147,13 @@ def search(matrix: Ints, bias: Ints, inputs: Sequence[Range], family: Family, *,
     progress : called with the steps done and the sites of the best graph
     """
     bounds = list(inputs)
-    blocks = blocks_of(matrix)
+    parts = blocks_of(matrix, blocks)
     run = _Run(family, mhz, tail, head, steps, seed, ff, progress)
-    if len(blocks) == 1:
+    if len(parts) == 1:
         return run(matrix, bias, bounds, seconds, inverts=inverts)
-    share = seconds / (len(blocks) + 1)
+    share = seconds / (len(parts) + 1)
     nothing = np.zeros(len(matrix), np.int64)
-    return joined([run(matrix[:, block], nothing, bounds[block], share) for block in blocks],
+    return joined([run(matrix[:, part], nothing, bounds[part], share) for part in parts],
                   lambda sums, ranges: run(sums, bias, ranges, share, inverts=inverts))
 
 
