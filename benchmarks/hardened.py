@@ -70,10 +70,12 @@ PAGE = ROOT / "docs" / "hardened.md"
 MHZ = {Family.ECP5: 150, Family.ICE40: 100, Family.GOWIN: 100}
 AIM = 1.03
 """Registers are placed for a clock that is faster by this, for wires that become long."""
-AIMS = {"tern64_a8": 1.2}
-"""Of cases whose best peer has flip-flops for more: here for one behind each adder."""
-BLOCKS = {"tern64_a8": 2}
-"""Of columns, where wires would be too many otherwise."""
+FAST = {"jet_fast": "jet"}
+"""Cases once more, with more registers than their best peer has."""
+AIMS = {"tern64_a8": 1.2, "jet_fast": 1.2}
+"""Of cases that may have a register behind each adder."""
+BLOCKS = {"tern64_a8": (2,), "jet_fast": (1, 2, 2, 1)}
+"""Of the columns of each layer, where wires would be too many otherwise."""
 DEVICES = {"ecp5": ECP5_85F, "ice40": HX8K, "gowin": GW2A}
 CLIP_NS = 2.3
 """Of a clip to few bits: two levels of LUTs."""
@@ -96,7 +98,7 @@ says for each of its 64 vectors, and in as many cycles as expected.
 
 `mv16` are 16x16 matrices of 4 and 8 bits times int8, `tern64` and `bin64` 64x64 ones of -1, 0, 1
 and of -1, 1 times bits (`a1`) or int8 (`a8`); `jet` is the whole 16-64-32-32-5 network of 6 bits
-with its activations, `cnn_digits` a 3x3 convolution of 8 channels on 8x8 pixels, a pool and a dense
+with its activations, `jet_fast` the same with a register behind each adder, `cnn_digits` a 3x3 convolution of 8 channels on 8x8 pixels, a pool and a dense
 layer, all of it unrolled.{more}
 
 ## ECP5 85F, for 150 MHz
@@ -344,10 +346,12 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     limit = LARGE_SECONDS if name in LARGE else options.seconds
     begin = time.monotonic()
     graphs = []
-    for layer, (lo, hi), head in zip(case.layers, case.ranges(), heads(case.layers), strict=True):
+    blocks = BLOCKS.get(name, (1,) * len(case.layers))
+    for layer, (lo, hi), head, cut in zip(case.layers, case.ranges(), heads(case.layers), blocks,
+                                          strict=True):
         graphs.append(search(layer.matrix, layer.bias, [(lo, hi)] * layer.matrix.shape[1],
                              family, mhz=aimed, tail=layer.tail, head=head,
-                             inverts=layer.clip is not None, blocks=BLOCKS.get(name, 1),
+                             inverts=layer.clip is not None, blocks=cut,
                              steps=options.steps, seconds=limit / len(case.layers)))
     seconds = time.monotonic() - begin
     ends = np.array([graph.ranges[node] for graph in graphs[-1:] for node, _ in graph.outputs])
@@ -423,9 +427,10 @@ def page(found: dict[str, Any]) -> str:
     ecp5 = table("case", "LUT4", "best of others", "da4ml here", "ratio", "FF", "FF of others",
                  "MHz", "MHz of others", *ends)
     ecp5 += "".join(
-        row(name, f"{c['lut4']:,}", f"{lut4:,} ({peer})", here(name), f"{c['lut4'] / lut4:.2f}",
+        row(name, f"{c['lut4']:,}", f"{lut4:,} ({peer})", here(of), f"{c['lut4'] / lut4:.2f}",
             f"{c['ff']:,}", f"{ff:,}", c.get("mhz", ""), mhz or "", *own(c))
-        for name, (peer, lut4, ff, mhz) in PEERS.items() if (c := cases.get(name)))
+        for name, of in (*zip(PEERS, PEERS, strict=True), *FAST.items()) if (c := cases.get(name))
+        for peer, lut4, ff, mhz in [PEERS[of]])
     ecp5 += "".join(row(name, f"{c['lut4']:,}", *[""] * 3, f"{c['ff']:,}", *[""] * 3, *own(c))
                     for name in LARGE if (c := cases.get(name)))
     others = "".join(OTHER.format(
@@ -433,7 +438,7 @@ def page(found: dict[str, Any]) -> str:
         rows=table("case", "LUT4", "FF", "MHz", *ends) + "".join(
             row(name, f"{c['lut4']:,}{large(c, device)}", f"{c['ff']:,}", c.get("mhz", ""),
                 *own(c))
-            for name in (*PEERS, *LARGE) if (c := found[device.title].get(name))))
+            for name in (*PEERS, *FAST, *LARGE) if (c := found[device.title].get(name))))
         for device in (HX8K, GW2A) if device.title in found)
     more = LARGE_TEXT.format(seconds=LARGE_SECONDS) if set(LARGE) & cases.keys() else ""
     made = found.get("networks", {})
@@ -472,8 +477,8 @@ def main() -> int:
     for name in NETWORKS if options.networks else ():
         if not words or any(word in name for word in words):
             whole(name)
-    for name in () if options.networks else (*PEERS, *LARGE):
-        path = folder / f"{name}.npz"
+    for name in () if options.networks else (*PEERS, *FAST, *LARGE):
+        path = folder / f"{FAST.get(name, name)}.npz"
         if words and not any(word in name for word in words):
             continue
         if not path.is_file():
