@@ -98,8 +98,8 @@ says for each of its 64 vectors, and in as many cycles as expected.
 
 `mv16` are 16x16 matrices of 4 and 8 bits times int8, `tern64` and `bin64` 64x64 ones of -1, 0, 1
 and of -1, 1 times bits (`a1`) or int8 (`a8`); `jet` is the whole 16-64-32-32-5 network of 6 bits
-with its activations, `jet_fast` the same with a register behind each adder, `cnn_digits` a 3x3 convolution of 8 channels on 8x8 pixels, a pool and a dense
-layer, all of it unrolled.{more}
+with its activations, `jet_fast` the same with a register behind each adder, `cnn_digits` a 3x3
+convolution of 8 channels on 8x8 pixels, a pool and a dense layer, all of it unrolled.{more}
 
 ## ECP5 85F, for 150 MHz
 
