@@ -68,14 +68,6 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs" / "hardened.md"
 MHZ = {Family.ECP5: 150, Family.ICE40: 100, Family.GOWIN: 100}
-AIM = 1.03
-"""Registers are placed for a clock that is faster by this, for wires that become long."""
-FAST = {"jet_fast": "jet"}
-"""Cases once more, with more registers than their best peer has."""
-AIMS = {"tern64_a8": 1.2, "jet_fast": 1.2}
-"""Of cases that may have a register behind each adder."""
-BLOCKS = {"tern64_a8": (2,), "jet_fast": (1, 2, 2, 1)}
-"""Of the columns of each layer, where wires would be too many otherwise."""
 DEVICES = {"ecp5": ECP5_85F, "ice40": HX8K, "gowin": GW2A}
 CLIP_NS = 2.3
 """Of a clip to few bits: two levels of LUTs."""
@@ -89,10 +81,10 @@ TEXT = """\
 By `python benchmarks/hardened.py` ({tools}): each case by itself, a vector a cycle, with registers
 at its inputs, between adders for the clock below, and at its outputs; these count. LUT4 are sites
 of 4-input LUTs in the netlist, two for each carry cell of the ECP5. No multipliers, no memory.
-*MHz* and *ns* are those of a routed design, of the first seed and placer of nextpnr (`heap`,
-`heap80`, which is `heap` with `--placer-heap-timingweight 80`, `static`, `sparse`, which is `heap`
-with 40 and leaves every other row of slices free) that reach the clock, or of the fastest tried; a
-case without was only counted. *Expected*
+*MHz* and *ns* are those of a routed design, of the first seed and placer of nextpnr (`heap`;
+`heap40` and `heap80`, which are `heap` with `--placer-heap-timingweight` 40 or 80; `static`;
+`sparse`, which is `heap40` and leaves every other row of slices free) that reach the clock, or of
+the fastest tried; a case without was only counted. *Expected*
 is what the search counts with, the clock that of its adders. *Exact*: Verilator gave what the case
 says for each of its 64 vectors, and in as many cycles as expected.
 
@@ -139,8 +131,26 @@ LARGE = ("mv64_w8a8",)
 """Cases that nobody has measured, which are searched for shortly and only counted."""
 LARGE_SECONDS = 50
 NETWORKS = ("digits", "jet_tagging_w6a6", "tfc_w2a2", "tfc_w1a1")
+FAST = {"jet_fast": "jet"}
+"""Cases once more, with more registers than their best peer has."""
 ENDLESS = replace(NO_BOARD, lut4=10**6, ff=10**6, clock_mhz=100)
 """A device of which there is always enough."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a case is made."""
+
+    margin: float = 1.03
+    """Registers are placed for a clock that is faster by this, for wires that become long."""
+    blocks: tuple[int, ...] = ()
+    """Into how many the columns of each layer are cut at the least."""
+    placers: tuple[str, ...] = ("heap40", "static")
+
+
+SPARSE = Recipe(1.2, (2,), ("sparse",))
+"""A register behind each adder, where there may be so many, for more wires than fit densely."""
+RECIPES = {"tern64_a8": SPARSE, "jet_fast": replace(SPARSE, blocks=(1, 2, 2, 1))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -342,11 +352,12 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Return what a case takes."""
     case, device = Case.read(path), DEVICES[options.device]
     family, mhz = device.family, MHZ[device.family]
-    aimed = AIMS.get(name, AIM) * mhz
+    recipe = RECIPES.get(name, Recipe())
+    aimed = recipe.margin * mhz
     limit = LARGE_SECONDS if name in LARGE else options.seconds
     begin = time.monotonic()
     graphs = []
-    blocks = BLOCKS.get(name, (1,) * len(case.layers))
+    blocks = recipe.blocks or (1,) * len(case.layers)
     for layer, (lo, hi), head, cut in zip(case.layers, case.ranges(), heads(case.layers), blocks,
                                           strict=True):
         graphs.append(search(layer.matrix, layer.bias, [(lo, hi)] * layer.matrix.shape[1],
@@ -373,7 +384,8 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     best: dict[str, Any] = {}
     if options.counts or name in LARGE or usage.lut4 > device.resources.lut4:
         return found
-    for seed, placer in product(range(1, options.seeds + 1), options.placers.split(",")):
+    placers = options.placers.split(",") if options.placers else recipe.placers
+    for seed, placer in product(range(1, options.seeds + 1), placers):
         measured = measure(inner, device, clock_mhz=mhz, seed=seed, dsp=False,
                            ways=[(placer, router) for _, router in WAYS])
         say(f"{name}, {placer}, seed {seed}: {measured}")
@@ -466,8 +478,8 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seconds", type=float, default=600, help="limit for the search of a case")
     parser.add_argument("--seeds", type=int, default=3, help="placements to try for the clock")
-    parser.add_argument("--placers", default="heap80,static",
-                        help=f"tried in this order: {', '.join(PLACERS)}")
+    parser.add_argument("--placers", default="", help="tried in this order, instead of those of "
+                        f"the case: {', '.join(PLACERS)}")
     parser.add_argument("--counts", action="store_true", help="do not place")
     parser.add_argument("--networks", action="store_true", help="whole networks, and not cases")
     options = parser.parse_args()
