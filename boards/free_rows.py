@@ -21,8 +21,9 @@ def leave_rows(netlist: dict[str, Any], device: str) -> None:
 
     nextpnr places cells as densely as it can, and where each word goes to several others far away,
     as in a graph of shared sums, there are more wires to be led through the middle than there are.
-    It has no option for less, but keeps cells where their attributes say. Two LUTs a tile, which
-    nothing reads, are enough: a chain of more than one carry cell does not fit between them.
+    Its option for less (`--placer-heap-beta`) changes nothing on the ECP5, but cells stay where
+    their attributes say. Two LUTs a tile, which nothing reads, are enough: a chain of more than one
+    carry cell does not fit between them.
     """
     columns, rows, memories = SLICES[device]
     module = netlist["modules"]["top"]
