@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from common import load, save, say, shared
-from hardened import FORMS, PEERS
+from hardened_page import FORMS, PEERS
 
 from bittern.boards.board import Family
 from bittern.boards.netlist import count

@@ -13,17 +13,16 @@ if TYPE_CHECKING:
 __all__ = ["spread_pins"]
 
 PINS = "ABCD"
-CONSTANTS = ("0", "1")
+CONSTANTS = {"0", "1"}
 
 
 def spread_pins(netlist: dict[str, Any]) -> None:
     """Let operands enter carry cells of a netlist (Yosys' JSON) by all four pins of their LUTs.
 
-    Yosys leads them to A and B, nextpnr permutes no pins of carry cells, and most of the wires of
-    a tile lead to one pin of a LUT only: half of them are idle, and the router is short of the
-    others. But A and B need to be but what a half makes its carry of where it passes none on, and
-    there one operand is enough: of a sum either, since they are equal. The other one may enter by
-    C or D.
+    Yosys leads them to A and B, and nextpnr permutes no pins of carry cells, which leaves its
+    router two pins of four, and no choice. Where half a cell does not pass the carry on, it makes
+    one by a function of A and B. Often one operand tells it (of a sum either, as they are equal
+    there); that one enters by A or B, and the other one may enter by C or D.
     """
     turns = cycle(product("AB", "CD"))
     for module in modules(netlist):
@@ -36,7 +35,7 @@ def spread_pins(netlist: dict[str, Any]) -> None:
 def _spread(cell: dict[str, Any], half: int, turns: Iterator[tuple[str, str]]) -> None:
     """Move the operands of half a cell to the pins whose turn it is, if they can be moved."""
     nets = [cell["connections"][f"{pin}{half}"][0] for pin in PINS]
-    if not {*nets[2:]} <= {*CONSTANTS} or {*nets[:2]} & {*CONSTANTS, "x"}:
+    if not {*nets[2:]} <= CONSTANTS or {*nets[:2]} & {*CONSTANTS, "x"}:
         return
     table = [int(bit) for bit in reversed(cell["parameters"][f"INIT{half}"])]
     upper = int(nets[2]) << 2 | int(nets[3]) << 3

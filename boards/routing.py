@@ -78,9 +78,8 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
     the first that converges with `seed` is taken; where none does, the next seeds are tried.
     """
     family = board.family
-    dense = _changed(family, folder)
     for start, (placer, router) in product(range(seed, seed + SEEDS), ways):
-        source = _sparse(board, folder, dense) if placer == SPARSE else dense
+        source = _source(board, folder, sparse=placer == SPARSE)
         patience = Patience()
 
         def ends(line: str, patience: Patience = patience) -> bool:
@@ -122,25 +121,18 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
         routing=f"{placer}, {router}, seed {start}")
 
 
-def _changed(family: Family, folder: Path) -> str:
+def _source(board: Device, folder: Path, *, sparse: bool) -> str:
     """Return the name of ``top.json`` of `folder` as nextpnr is better told it."""
-    if family not in CHANGES:
+    changes = [*CHANGES.get(board.family, ())]
+    if sparse and board.family is Family.ECP5:
+        changes.append(lambda netlist: leave_rows(netlist, board.device))
+    if not changes:
         return "top.json"
     netlist = json.loads(Path(folder, "top.json").read_text())
-    for change in CHANGES[family]:
+    for change in changes:
         change(netlist)
     Path(folder, "changed.json").write_text(json.dumps(netlist))
     return "changed.json"
-
-
-def _sparse(board: Device, folder: Path, source: str) -> str:
-    """Return the name of netlist `source` of `folder`, with what keeps rows of an ECP5 free."""
-    if board.family is not Family.ECP5:
-        return source
-    netlist = json.loads(Path(folder, source).read_text())
-    leave_rows(netlist, board.device)
-    Path(folder, "sparse.json").write_text(json.dumps(netlist))
-    return "sparse.json"
 
 
 def _device(board: Device, pins: bool) -> list[str]:
