@@ -7,13 +7,12 @@ Exit code 1 if `--check` finds another text there.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import ROOT, load, say
+from common import ROOT, load, write_page
 from readme import row, table
 
 if TYPE_CHECKING:
@@ -107,20 +106,5 @@ def page() -> str:
     return before + text + after
 
 
-def main() -> int:
-    """Write the page, or compare it."""
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="only compare")
-    if parser.parse_args().check:
-        if PAGE.read_text() != page():
-            say("docs/cells.md is not what is measured: run benchmarks/cells_page.py")
-            return 1
-        return 0
-    PAGE.write_text(page())
-    say(f"written: {PAGE.relative_to(ROOT)}")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(write_page(PAGE, page(), __doc__))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -101,6 +102,22 @@ def load(name: str) -> dict[str, Any]:
     """Return what is stored in ``results/NAME.json``."""
     file = RESULTS / f"{name}.json"
     return json.loads(file.read_text()) if file.is_file() else {}
+
+
+def write_page(page: Path, text: str, doc: str) -> int:
+    """Write `page`, or with the argument ``--check`` compare it; return the exit code."""
+    parser = argparse.ArgumentParser(description=doc,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="only compare")
+    name = page.relative_to(ROOT)
+    if parser.parse_args().check:
+        if page.read_text() != text:
+            say(f"{name} is not what is measured: run benchmarks/{Path(sys.argv[0]).name}")
+            return 1
+        return 0
+    page.write_text(text)
+    say(f"written: {name}")
+    return 0
 
 
 def save(name: str, results: dict[str, Any]) -> None:

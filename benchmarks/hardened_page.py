@@ -1,11 +1,17 @@
-"""The page of what hardened.py measured, and what is known of its cases."""
+"""Write docs/hardened.md of what hardened.py stored and of what is known of its cases, or check it.
+
+    python benchmarks/hardened_page.py [--check]
+
+Exit code 1 if `--check` finds another text there.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from common import ECP5_85F, GW2A, HX8K, ROOT, row, table
+from common import ECP5_85F, GW2A, HX8K, ROOT, load, row, table, write_page
 
 from bittern.hw.family import Family
 
@@ -130,3 +136,7 @@ def page(found: dict[str, Any]) -> str:
 def large(case: dict[str, Any], device: Device) -> str:
     """Return a remark on a case that does not fit."""
     return f" of {has:,}" if case["lut4"] > (has := device.resources.lut4) else ""
+
+
+if __name__ == "__main__":
+    sys.exit(write_page(PAGE, page(load("hardened")), __doc__))

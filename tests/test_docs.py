@@ -116,8 +116,9 @@ def test_the_readme_quotes_the_results():
     assert done.returncode == 0, done.stderr
 
 
-def test_the_page_of_cells_quotes_the_measurements():
-    done = subprocess.run([sys.executable, ROOT / "benchmarks" / "cells_page.py", "--check"],
+@pytest.mark.parametrize("script", ["cells_page.py", "hardened_page.py"])
+def test_pages_quote_the_measurements(script):
+    done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, "--check"],
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
