@@ -312,6 +312,7 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {
         "steps": steps, "search_s": round(seconds, 1),
         "adders": sum(len(graph.adds) for graph in graphs),
+        "adder_bits": sum(sum(graph.widths[len(graph.inputs):]) for graph in graphs),
         "estimate_lut4": sum(graph.lut4(family) for graph in graphs),
         "estimate_ff": inner.stages.ff,
         "estimate_mhz": round(min(operator.schedule.mhz(family, operator.tail, operator.head)
@@ -332,7 +333,8 @@ def run(name: str, path: Path, options: argparse.Namespace) -> dict[str, Any]:
         if not best or measured.fmax_mhz > best["mhz"]:
             ns = 1000 * inner.stages.latency / measured.fmax_mhz
             best = {"placed_lut4": measured.placed.lut4, "mhz": round(measured.fmax_mhz, 1),
-                    "placer": placer, "seed": seed, "latency_ns": round(ns, 1)}
+                    "wires_ns": round(measured.wires_ns, 2), "placer": placer, "seed": seed,
+                    "latency_ns": round(ns, 1)}
             keep(device, name, found | best)
         if best["mhz"] >= mhz:
             break

@@ -49,6 +49,8 @@ class Measurement:
     """Sites that they take, and those that nextpnr adds: to enter and leave carry chains, say."""
     fmax_mhz: float
     """Routed, between registers; infinite where nextpnr knows no path."""
+    wires_ns: float
+    """What wires take of the slowest path."""
 
 
 class Harness(wiring.Component):
@@ -120,10 +122,10 @@ def measure_all(components: Sequence[wiring.Component], device: Device, *, clock
         routed = route(device, folder, clock_mhz=clock_mhz, seed=seed, pins=False,
                        ways=ways,
                        layers={module: module.removeprefix("top.") for module in modules})
-    fmax = {int(found[1]): mhz for net, mhz in routed.clocks.items()
-            if (found := CLOCK.search(net))}
+    nets = {int(found[1]): net for net in routed.clocks if (found := CLOCK.search(net))}
     return [Measurement(_usage(netlist, module, device.family), routed.layers[module],
-                        fmax.get(k, math.inf))
+                        routed.clocks.get(nets.get(k, ""), math.inf),
+                        routed.wires.get(nets.get(k, ""), 0.0))
             for k, module in enumerate(modules)]
 
 

@@ -65,6 +65,8 @@ class Routed:
     """Infinite where nextpnr knows no path."""
     clocks: dict[str, float]
     """How fast each may be in MHz, by the name of its net."""
+    wires: dict[str, float]
+    """Nanoseconds that wires take of the slowest path of each."""
     routing: str
     """Placer, router and seed that led to it."""
 
@@ -118,6 +120,10 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
                 for name, instance in (layers or {}).items()},
         fmax_mhz=min(clocks.values(), default=math.inf),
         clocks=clocks,
+        wires={name: sum(part["delay"] for path in report["critical_paths"]
+                         if path["from"] == path["to"] == f"posedge {name}"
+                         for part in path["path"] if part["type"] == "routing")
+               for name in clocks},
         routing=f"{placer}, {router}, seed {start}")
 
 

@@ -189,6 +189,7 @@ def test_a_component_is_measured_without_the_registers_around_it(board):
     assert measured.usage.ff == 8
     assert 8 <= measured.usage.lut4 <= 24
     assert 20 < measured.fmax_mhz < 1000
+    assert 0 < measured.wires_ns < 1000 / measured.fmax_mhz
 
 
 @each_chain
