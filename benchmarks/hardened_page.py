@@ -49,7 +49,15 @@ Geometric mean of the ratios: {mean:.2f}. The others are the smallest result of 
 twn-generator, NNgen, FINN's RTL and plain Verilog that the same flow gave, combinational ones
 included; their FF and MHz are those of the smallest pipelined one. *da4ml here*: what
 `python benchmarks/peers.py` counts for da4ml 0.6.0, combinational or pipelined, whichever is less.
-{others}{networks}"""
+{bound}{others}{networks}"""
+BOUND = """
+**What bounds the clock of `jet`.** The sums of its {adders:,} adders have {bits:,} bits. A register
+for each takes as many flip-flops or more, and its best peer has {peer_ff:,} in all: in most cycles
+two adders follow each other. A cycle at {mhz} MHz is {ns:.2f} ns, of which the slowest path takes
+{cells_ns:.2f} in cells and the first register, so that {room_ns:.2f} are left for its wires; they take
+{wires_ns:.2f}, routed. An adder a cycle reaches the clock, with {fast_ff:,} flip-flops (`jet_fast`,
+whose slowest path has wires of {fast_wires_ns:.2f} ns). We believe that no placement of nextpnr has both.
+"""
 WHOLE = """
 ## Whole networks from files
 
@@ -128,9 +136,17 @@ def page(found: dict[str, Any]) -> str:
         row(f"`{name}`", f"{n['lut4']:,}", f"{n['ff']:,}", n["bram"], n["dsp"], n["latency_cycles"],
             f"{n['estimate_lut4']:,}", f"{n['estimate_ff']:,}", f"{n['plan_s']:.0f}")
         for name in NETWORKS if (n := made.get(name)))) if made else ""
+    jet, fast = cases.get("jet", {}), cases.get("jet_fast", {})
+    bound = ""
+    if "wires_ns" in jet and "wires_ns" in fast:
+        ns, cells_ns = 1000 / MHZ[Family.ECP5], 1000 / jet["mhz"] - jet["wires_ns"]
+        bound = BOUND.format(
+            adders=jet["adders"], bits=jet["adder_bits"], peer_ff=PEERS["jet"][2],
+            mhz=MHZ[Family.ECP5], ns=ns, cells_ns=cells_ns, room_ns=ns - cells_ns,
+            wires_ns=jet["wires_ns"], fast_ff=fast["ff"], fast_wires_ns=fast["wires_ns"])
     tools = ", ".join(f"{tool} {version}" for tool, version in found["versions"].items())
     return TEXT.format(ecp5=ecp5, others=others, networks=networks, mean=mean_ratio(cases),
-                       tools=tools, more=more)
+                       tools=tools, more=more, bound=bound)
 
 
 def large(case: dict[str, Any], device: Device) -> str:
