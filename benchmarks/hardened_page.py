@@ -54,9 +54,10 @@ BOUND = """
 **What bounds the clock of `jet`.** The sums of its {adders:,} adders have {bits:,} bits. A register
 for each takes as many flip-flops or more, and its best peer has {peer_ff:,} in all: in most cycles
 two adders follow each other. A cycle at {mhz} MHz is {ns:.2f} ns, of which the slowest path takes
-{cells_ns:.2f} in cells and the first register, so that {room_ns:.2f} are left for its wires; they take
-{wires_ns:.2f}, routed. An adder a cycle reaches the clock, with {fast_ff:,} flip-flops (`jet_fast`,
-whose slowest path has wires of {fast_wires_ns:.2f} ns). We believe that no placement of nextpnr has both.
+{cells:.2f} in registers and adders, so that {room:.2f} are left for its wires; routed, they take
+{wires:.2f}. With an adder a cycle, in `jet_fast`, wires of {fast_wires:.2f} ns are still fast
+enough, but there are {fast_ff:,} flip-flops. We believe that no placement of nextpnr reaches the
+clock with fewer than the peer's.
 """
 WHOLE = """
 ## Whole networks from files
@@ -139,11 +140,11 @@ def page(found: dict[str, Any]) -> str:
     jet, fast = cases.get("jet", {}), cases.get("jet_fast", {})
     bound = ""
     if "wires_ns" in jet and "wires_ns" in fast:
-        ns, cells_ns = 1000 / MHZ[Family.ECP5], 1000 / jet["mhz"] - jet["wires_ns"]
+        ns, cells = 1000 / MHZ[Family.ECP5], 1000 / jet["mhz"] - jet["wires_ns"]
         bound = BOUND.format(
             adders=jet["adders"], bits=jet["adder_bits"], peer_ff=PEERS["jet"][2],
-            mhz=MHZ[Family.ECP5], ns=ns, cells_ns=cells_ns, room_ns=ns - cells_ns,
-            wires_ns=jet["wires_ns"], fast_ff=fast["ff"], fast_wires_ns=fast["wires_ns"])
+            mhz=MHZ[Family.ECP5], ns=ns, cells=cells, room=ns - cells, wires=jet["wires_ns"],
+            fast_wires=fast["wires_ns"], fast_ff=fast["ff"])
     tools = ", ".join(f"{tool} {version}" for tool, version in found["versions"].items())
     return TEXT.format(ecp5=ecp5, others=others, networks=networks, mean=mean_ratio(cases),
                        tools=tools, more=more, bound=bound)
