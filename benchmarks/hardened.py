@@ -89,7 +89,8 @@ class Recipe:
 # with a register behind each adder there are more wires than fit in a dense placement
 RECIPES = {"mv16_w4a8": Recipe(steps=12_000),
            "tern64_a8": Recipe(1.2, (2,), ("sparse",)),
-           "jet_fast": Recipe(1.2, (1, 2, 2, 1), ("sparse",))}
+           "jet_fast": Recipe(1.2, (1, 2, 2, 1), ("sparse",)),
+           "cnn_digits": Recipe(placers=("heap80",))}
 
 
 @dataclass(frozen=True, eq=False)
