@@ -40,8 +40,9 @@ RTL = {"tfc_w1a1": (100, ["--board", "ulx3s_85f", "--fps", "1430000"]),
        JETS: (200, ["--board", "ulx3s_85f"]),
        **{POINTS[p].network + where: (count, POINTS[p].options()) for p, count, where in (
            ("kws", 20, ""), ("ic", 8, ""), ("ad", 20, ""), ("digits", 450, ""),
-           ("tfc-w2a2-up5k", 100, " on the UP5K"), ("kws-up5k", 2, " on the UP5K"))}}
-"""Frames and options, by the network and, behind a space, where it has its weights in SPRAM."""
+           ("tfc-w2a2-up5k", 100, " on the UP5K"), ("kws-up5k", 2, " on the UP5K"),
+           ("digits-wired", 450, " as wiring"), ("jets-wired", 200, " as wiring"))}}
+"""Frames and options, by the network and, behind a space, what is special about its weights."""
 NETLIST_FRAMES = 64
 
 

@@ -74,8 +74,8 @@ def speed(found: dict[str, Any]) -> Iterator[str]:
                       ("", "") if r["busy"] is None else
                       (f"{r['multipliers']:,}", f"{r['busy']:.1%}")))
     yield ("\nMultipliers, of DSPs and of LUTs, are busy in the cycles that have a product with a "
-           "weight other than 0 for them.\n\nThe iCEBreaker has the weights of `mlperf_tiny_kws` "
-           "and `tfc_w2a2` in SPRAM, which "
+           "weight other than 0 for them; as wiring, each such weight counts as one.\n\n"
+           "The iCEBreaker has the weights of `mlperf_tiny_kws` and `tfc_w2a2` in SPRAM, which "
            "it fills from its flash at start. The rate is that inside the chip: the UART of the "
            "host link is far slower. For comparison, the continuous integration of [FINN+]("
            "https://github.com/eki-project/finn-plus) reports 1,428,557 classifications/s in "

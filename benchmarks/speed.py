@@ -216,12 +216,10 @@ def tell(results: dict[str, Any]) -> None:
     """Print tables."""
     built = results.get("build", {})
     if built:
-        show(table("routed designs", ("design", "board", "cycles", "MHz", "fmax", "inferences/s",
-                                      "latency us", "LUT4", "of them network", "estimated", "FF",
-                                      "memories", "reached"),
-                   [(name, r["board"], r["predicted_cycles_per_inference"],
-                     f"{r['clock_mhz']:.2f}", f"{r['fmax_mhz']:.2f}",
-                     f"{r['inferences_per_second']:,.0f}", f"{r['latency_us']:.2f}", r["lut4"],
+        show(table("routed designs", ("design", "board", "MHz", "fmax", "inferences/s", "us",
+                                      "LUT4", "network", "estimated", "FF", "BRAM", "reached"),
+                   [(name, r["board"], r["clock_mhz"], r["fmax_mhz"],
+                     round(r["inferences_per_second"]), r["latency_us"], r["lut4"],
                      r["network_lut4"], r["estimated_lut4"], r["ff"], r["bram"],
                      "yes" if r["reached"] else "NO") for name, r in built.items()]))
     for name, r in built.items():
